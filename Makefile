@@ -1,0 +1,49 @@
+# Everything happens in a virtual environment of the project's own.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# What `make sweep` simulates, and where its results go.
+SWEEP  ?= farm_merge/default_sweep.toml
+SHARDS ?= shards
+OUT    ?= exp.db
+
+# More pytest options, as in: make test PYTEST='-k ledger'
+PYTEST ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help sweep test check format docs clean
+
+help: ## Show what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+sweep: $(VENV)/installed ## Simulate in parallel, merge, show what came out (SWEEP=my.toml OUT=x.db SHARDS=dir)
+	$(BIN)/farm-merge sweep $(SWEEP) --shards $(SHARDS) --output $(OUT)
+
+test: $(VENV)/installed-dev ## Run the tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: $(VENV)/installed-dev ## Lint, check types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/installed-dev ## Write farm_merge/schema.sql and docs/schema.md from the models
+	$(BIN)/python -m farm_merge.models
+
+clean: ## Remove the virtual environment and caches; data stays
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

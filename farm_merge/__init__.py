@@ -1,0 +1,36 @@
+"""farm-merge: the shards of parallel simulations become one experiment database.
+
+Public names are resolved on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ExperimentDatabase": "experiment_database",
+    "FarmMergeError": "errors",
+    "InMemorySimulationDatabase": "database",
+    "MergeReport": "merge",
+    "SimulationConfig": "config",
+    "SimulationContext": "experiment_database",
+    "SimulationDatabase": "database",
+    "merge_shards": "merge",
+    "run_simulation": "simulation",
+    "run_sweep": "sweep",
+}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604  (its names are the table above)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name where it is first used (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""From shards and legacy files to one experiment database, step by step."""

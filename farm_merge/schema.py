@@ -1,0 +1,81 @@
+"""Today's schema as SQL: its marks, its tables, and how a new file gets them.
+
+The DDL is generated from `farm_merge.models` into `schema.sql`, so that merging needs no
+SQLAlchemy. A test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from farm_merge.driver import sqlite3
+
+__all__ = [
+    "APPLICATION_ID",
+    "DATA_TABLES",
+    "LEDGER",
+    "REGISTRY_TABLES",
+    "SCHEMA_VERSION",
+    "create_schema",
+    "ddl",
+    "is_current",
+]
+
+APPLICATION_ID = int.from_bytes(b"FARM", "big")
+"""Stands in `PRAGMA application_id` of every shard and experiment database."""
+
+SCHEMA_VERSION = 1
+"""Stands in `PRAGMA user_version`; it grows with every change of the tables."""
+
+DATA_TABLES = (
+    "agents",
+    "agent_states",
+    "resource_states",
+    "simulation_steps",
+    "agent_actions",
+    "health_incidents",
+    "simulation_config",
+)
+"""What a simulation is made of: the content that merging compares and carries."""
+
+REGISTRY_TABLES = ("experiments", "simulations")
+"""What is known about experiments and simulations: metadata, not content."""
+
+LEDGER = "merged_shards"
+"""What came from where."""
+
+
+@cache
+def ddl() -> tuple[str, ...]:
+    """Return the statements that make today's tables and indexes, in order."""
+    text = files("farm_merge").joinpath("schema.sql").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if not line.startswith("--"))
+    return tuple(part.strip() for part in "\n".join(lines).split(";\n") if part.strip())
+
+
+def create_schema(connection: sqlite3.Connection) -> None:
+    """Make today's tables, indexes and marks in an empty database.
+
+    Runs inside the caller's transaction, if there is one: SQLite's DDL is transactional.
+    """
+    for statement in ddl():
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def is_current(connection: sqlite3.Connection, schema: str = "main") -> bool:
+    """Tell whether a database carries the marks of today's schema.
+
+    Args:
+        connection: An open connection.
+        schema: The name under which the database is attached.
+    """
+    marks = [
+        connection.execute(f"PRAGMA {schema}.{pragma}").fetchone()[0]
+        for pragma in ("application_id", "user_version")
+    ]
+    return marks == [APPLICATION_ID, SCHEMA_VERSION]
