@@ -1,0 +1,179 @@
+"""Publish: a new output appears whole or not at all; an existing one grows by transactions."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from farm_merge.driver import file_uri, sqlite3
+from farm_merge.errors import OutputError
+from farm_merge.merge.find import SIDE_SUFFIXES
+from farm_merge.schema import SCHEMA_VERSION, create_schema, is_current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["existing_output", "locked", "new_output", "read_output", "require_usable"]
+
+_BUSY_TIMEOUT_SECONDS = 60
+
+
+@contextmanager
+def locked(output: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock beside an output; wait for whoever holds it.
+
+    The lock is a file of its own, since opening and closing the database itself would drop
+    SQLite's locks on it. The kernel lets go of it when its holder dies, however that happens.
+
+    Args:
+        output: The output.
+        on_wait: Called once with who holds the lock, if waiting is needed.
+
+    Raises:
+        OutputError: If the lock cannot be made in the output's folder.
+    """
+    path = output.with_name(f".{output.name}.merge-lock")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _lock(path, on_wait)
+    except OSError as exc:
+        raise OutputError(f"{output}: its folder cannot be written to ({exc.strerror})") from exc
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: who waits for it looks whether it moved
+        os.close(descriptor)
+
+
+def _lock(path: Path, on_wait: Callable[[str], None]) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait(os.read(descriptor, 200).decode(errors="replace") or "another process")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+        os.close(descriptor)  # its holder was done and took the file away
+
+
+def require_usable(output: Path) -> None:
+    """Refuse an output that cannot become, or is not, an experiment database of today's schema.
+
+    Raises:
+        OutputError: With what stands in the way, and the remedy.
+    """
+    if output.exists():
+        _require_current(output)
+        return
+    if output.is_symlink():
+        raise OutputError(f"{output}: is a link that points nowhere; remove it or mend it")
+    for suffix in SIDE_SUFFIXES:
+        beside = output.with_name(output.name + suffix)
+        if beside.exists():
+            raise OutputError(
+                f"{beside}: stands without its database, and SQLite would replay it over the new"
+                " one. Move it away, or put its database back"
+            )
+
+
+def _require_current(output: Path) -> None:
+    remedy = (
+        "not an experiment database of today's schema"
+        f" (version {SCHEMA_VERSION}), so it can be an input, but not an output."
+        f" Choose another: farm-merge {output} … -o NEW.db"
+    )
+    if not output.is_file():
+        raise OutputError(f"{output}: not a regular file, so it cannot be the output")
+    try:
+        with read_output(output) as connection:
+            if not is_current(connection):
+                raise OutputError(f"{output}: {remedy}")
+    except sqlite3.DatabaseError as exc:
+        raise OutputError(f"{output}: {remedy} ({exc})") from exc
+
+
+@contextmanager
+def read_output(output: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that only reads the output, as any other reader would."""
+    # Not mode=ro: the WAL of a killed merge has to be recovered before it can be read.
+    with closing(_connect(file_uri(output, mode="rw"))) as connection:
+        connection.execute("PRAGMA query_only=ON")
+        yield connection
+
+
+@contextmanager
+def new_output(output: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to a new database, which appears at `output` when the block succeeds.
+
+    It is built beside its place under another name, synced, and linked: never half there, and
+    never over a file that is there. What a killed merge left under that name is taken away first;
+    the lock is held, so nobody else can be at work on it.
+
+    Raises:
+        OutputError: If something came to stand at `output` meanwhile.
+    """
+    partial = output.with_name(f".{output.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with closing(_connect(file_uri(partial))) as connection:
+            for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("PRAGMA cache_size=-65536")
+            create_schema(connection)
+            yield connection
+        _sync(partial)
+        os.link(partial, output)
+        _sync(output.parent)
+    except FileExistsError as exc:
+        raise OutputError(
+            f"{output}: appeared while the merge was running; run it again to extend it"
+        ) from exc
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def existing_output(output: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that extends an existing database; its readers go on reading (WAL)."""
+    with closing(_connect(file_uri(output, mode="rw"))) as connection:
+        (before,) = connection.execute("PRAGMA journal_mode").fetchone()
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield connection
+        finally:
+            _settle(connection, before)
+
+
+def _settle(connection: sqlite3.Connection, journal_mode: str) -> None:
+    """Move the WAL into the file and give it back its journal mode, unless others are reading."""
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=1000")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute(f"PRAGMA journal_mode={journal_mode}")
+    except sqlite3.OperationalError:
+        pass  # somebody has it open: WAL is as safe, and the last one to close it cleans up
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_SECONDS)
+    # What shards bring along is data: nothing in an attached schema may run.
+    connection.execute("PRAGMA trusted_schema=OFF")
+    return connection
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

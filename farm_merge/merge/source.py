@@ -1,0 +1,154 @@
+"""Reading an input without leaving a trace in its folder.
+
+SQLite writes even when it only reads: a file in WAL mode gets `-wal` and `-shm` beside it, and a
+journal that a killed process left is rolled back into the file. So a file that stands alone is
+opened `immutable`, and one with a WAL or a journal is read from a private copy of both.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from farm_merge.driver import file_uri, sqlite3
+from farm_merge.errors import ShardError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import FileIO
+
+__all__ = ["Identity", "fingerprint", "identify", "opened", "readable"]
+
+_CHUNK_BYTES = 1 << 20
+_HEADER = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which file stands at a path, and when it was changed last."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def identify(path: Path) -> Identity:
+    """Return the identity of a regular file.
+
+    Raises:
+        ShardError: If there is nothing at `path` that could be read as a database.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError as exc:
+        what = "a link that points nowhere" if path.is_symlink() else "no such file"
+        raise ShardError(f"{path}: {what}") from exc
+    except OSError as exc:
+        raise ShardError(f"{path}: cannot be looked at ({exc.strerror})") from exc
+    if not stat.S_ISREG(found.st_mode):
+        raise ShardError(f"{path}: not a regular file")
+    if found.st_size == 0:
+        raise ShardError(f"{path}: empty; the run that should have written it did not get that far")
+    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def fingerprint(path: Path) -> str:
+    """Return a hash of the file and of the WAL or journal beside it, as 32 hexadecimal digits.
+
+    Raises:
+        ShardError: If the file cannot be read, is no SQLite database, or is open in this process,
+            where reading it would drop the locks of the other connection
+            (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    _refuse_open_here(path)
+    digest = xxhash.xxh3_128()
+    try:
+        with path.open("rb", buffering=0) as file:
+            head = file.read(100)
+            if not head.startswith(_HEADER):
+                raise ShardError(f"{path}: not a SQLite database (or an encrypted one)")
+            digest.update(head)
+            _update(digest, file)
+        for companion in _companions(path):
+            with companion.open("rb", buffering=0) as file:
+                _update(digest, file)
+    except OSError as exc:
+        raise ShardError(f"{path}: cannot be read ({exc.strerror})") from exc
+    return digest.hexdigest()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[str]:
+    """Yield a URI under which SQLite reads what is committed in `path`, and touches nothing else.
+
+    Raises:
+        ShardError: If the file changes while it is copied.
+    """
+    companions = _companions(path)
+    if not companions:
+        yield file_uri(path, mode="ro", immutable=1)
+        return
+    with tempfile.TemporaryDirectory(prefix="farm-merge-") as folder:
+        before = [identify(file) for file in (path, *companions)]
+        for file in (path, *companions):
+            shutil.copyfile(file, Path(folder, file.name))
+        if [identify(file) for file in (path, *companions)] != before:
+            raise ShardError(f"{path}: is being written; merge it when its run has ended")
+        yield file_uri(Path(folder, path.name))
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    """Open a database whose triggers, views and functions must not run, only to read it."""
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    for pragma in ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0"):
+        connection.execute(f"PRAGMA {pragma}")
+    # CHECK expressions of the file are data too: a health check must not run them.
+    connection.execute("PRAGMA ignore_check_constraints=ON")
+    return connection
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that reads `path` untrusted and untouched.
+
+    Raises:
+        ShardError: If SQLite cannot read the file.
+    """
+    with readable(path) as uri:
+        try:
+            with closing(_connect(uri)) as connection:
+                yield connection
+        except sqlite3.DatabaseError as exc:
+            raise ShardError(f"{path}: SQLite cannot read it ({exc})") from exc
+
+
+def _companions(path: Path) -> list[Path]:
+    """Return the WAL and the journal beside a file, where they hold anything."""
+    beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
+    return [each for each in beside if each.exists() and each.stat().st_size > 0]
+
+
+def _update(digest: xxhash.xxh3_128, file: FileIO) -> None:
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+
+
+def _refuse_open_here(path: Path) -> None:
+    wanted = path.stat()
+    for descriptor in Path("/dev/fd").iterdir():
+        try:
+            found = os.fstat(int(descriptor.name))
+        except OSError:  # the descriptor of the listing itself
+            continue
+        if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+            raise ShardError(f"{path}: is open in this process; close it before merging it")
