@@ -1,0 +1,115 @@
+"""What many tests need: real shards, and a look at what a database holds."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from farm_merge.driver import file_uri, sqlite3
+from farm_merge.schema import DATA_TABLES, create_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def write_simulation(
+    connection: sqlite3.Connection, simulation_id: str, *, steps: int, agents: int, shift: float
+) -> None:
+    """Write rows into every data table; `shift` makes data differ under the same keys."""
+    ids = [f"agent_{number}" for number in range(agents)]
+    times = range(steps)
+    for sql, rows in {
+        "agents (simulation_id, agent_id, birth_time, position_x, action_weights)": [
+            (simulation_id, agent, 0, shift, '{"move": 0.5}') for agent in ids
+        ],
+        "agent_states (simulation_id, step_number, agent_id, position_x, is_defending)": [
+            (simulation_id, step, agent, step + shift, step % 2) for step in times for agent in ids
+        ],
+        "resource_states (simulation_id, id, step_number, resource_id, amount)": [
+            (simulation_id, step, step, "resource_0", 1.5 * step) for step in times
+        ],
+        "simulation_steps (simulation_id, step_number, total_agents, total_resources)": [
+            (simulation_id, step, agents, 0.1 * step) for step in times
+        ],
+        "agent_actions (simulation_id, action_id, step_number, agent_id, action_type, reward)": [
+            (simulation_id, step + 1, step, ids[0], "move", None) for step in times
+        ],
+        "health_incidents (simulation_id, incident_id, step_number, agent_id, cause)": [
+            (simulation_id, 1, 0, ids[0], "starvation")
+        ],
+        "simulation_config (simulation_id, config_id, timestamp, config_data)": [
+            (simulation_id, 1, 0, '{"seed": 1}')
+        ],
+    }.items():
+        marks = ", ".join("?" * len(rows[0]))
+        connection.executemany(f"INSERT INTO {sql} VALUES ({marks})", rows)
+
+
+@pytest.fixture
+def make_shard(tmp_path: Path) -> Callable[..., Path]:
+    """Make a real shard with rows in every table."""
+
+    def make(
+        simulation_id: str,
+        *more_ids: str,
+        folder: str = "shards",
+        file: str | None = None,
+        steps: int = 5,
+        agents: int = 3,
+        shift: float = 0.0,
+        status: str = "completed",
+        experiment: tuple[str, str] | None = None,
+        journal_mode: str = "DELETE",
+    ) -> Path:
+        path = tmp_path / folder / (file or f"{simulation_id}.db")
+        path.parent.mkdir(exist_ok=True)
+        with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA journal_mode={journal_mode}")
+            connection.execute("BEGIN")
+            create_schema(connection)
+            if experiment:
+                connection.execute(
+                    "INSERT INTO experiments (experiment_id, name) VALUES (?, ?)", experiment
+                )
+            for each in (simulation_id, *more_ids):
+                connection.execute(
+                    "INSERT INTO simulations"
+                    " (simulation_id, experiment_id, status, parameters, simulation_db_path)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    (each, experiment and experiment[0], status, '{"rate": 0.1}', str(path)),
+                )
+                write_simulation(connection, each, steps=steps, agents=agents, shift=shift)
+            connection.execute("COMMIT")
+        return path
+
+    return make
+
+
+def query(path: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """Run SQL in a database that nobody else has open."""
+    with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
+        return connection.execute(sql, values).fetchall()
+
+
+def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return every data row with the types of its values, by table."""
+    with closing(sqlite3.connect(file_uri(path, mode="ro"), uri=True)) as connection:
+        return {table: _rows(connection, table) for table in DATA_TABLES}
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_xinfo({table})")]
+    typed = ", ".join(f'"{name}", typeof("{name}")' for name in columns)
+    return sorted(connection.execute(f"SELECT {typed} FROM {table}"), key=repr)
+
+
+def union(*paths: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what a merge of these shards must hold."""
+    parts = [content(path) for path in paths]
+    return {
+        table: sorted((row for part in parts for row in part[table]), key=repr)
+        for table in DATA_TABLES
+    }
