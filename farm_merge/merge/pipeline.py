@@ -28,6 +28,7 @@ from farm_merge.merge.publish import (
     new_output,
     read_output,
     require_usable,
+    settle,
 )
 from farm_merge.merge.source import identify, opened, readable
 from farm_merge.merge.verify import require_health, same_content
@@ -225,10 +226,12 @@ def _comparer(output: Path) -> Callable[[Inspection, Inspection | None, str], bo
 def _carry_out(
     plan: Plan, output: Path, registration: Registration, report: Callable[[Progress], None]
 ) -> None:
-    if not plan.to_write:
-        return
     exists = output.exists()
     try:
+        if not plan.to_write:
+            if exists:
+                settle(output)
+            return
         with (existing_output if exists else new_output)(output) as connection:
             add_columns(connection, plan.added_columns)
             _copy_all(connection, plan, registration, report)

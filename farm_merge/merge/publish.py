@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["existing_output", "locked", "new_output", "read_output", "require_usable"]
+__all__ = ["existing_output", "locked", "new_output", "read_output", "require_usable", "settle"]
 
 _BUSY_TIMEOUT_SECONDS = 60
 
@@ -144,24 +144,30 @@ def new_output(output: Path) -> Iterator[sqlite3.Connection]:
 def existing_output(output: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection that extends an existing database; its readers go on reading (WAL)."""
     with closing(_connect(file_uri(output, mode="rw"))) as connection:
-        (before,) = connection.execute("PRAGMA journal_mode").fetchone()
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         try:
             yield connection
         finally:
-            _settle(connection, before)
+            _settle(connection)
 
 
-def _settle(connection: sqlite3.Connection, journal_mode: str) -> None:
-    """Move the WAL into the file and give it back its journal mode, unless others are reading."""
+def settle(output: Path) -> None:
+    """Make one file again of a database that a killed merge left in WAL mode."""
+    with closing(_connect(file_uri(output, mode="rw"))) as connection:
+        if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            _settle(connection)
+
+
+def _settle(connection: sqlite3.Connection) -> None:
+    """Move the WAL into the file and leave the file alone, unless others have it open."""
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=1000")
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute(f"PRAGMA journal_mode={journal_mode}")
+        connection.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.OperationalError:
-        pass  # somebody has it open: WAL is as safe, and the last one to close it cleans up
+        pass  # it stays in WAL mode, which is as safe; the last one to close it cleans up
 
 
 def _connect(uri: str) -> sqlite3.Connection:
