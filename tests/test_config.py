@@ -21,7 +21,7 @@ def test_a_file_changes_the_defaults_and_keywords_change_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("population", "kinds"), [(10, (4, 3, 3)), (50, (17, 17, 16)), (3, (1,) * 3)]
+    ("population", "kinds"), [(10, (4, 3, 3)), (50, (17, 17, 16)), (3, (1, 1, 1))]
 )
 def test_a_population_is_split_evenly_over_the_kinds(population, kinds):
     config = SimulationConfig.from_centralized_config(population=population)
