@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["existing_output", "locked", "new_output", "read_output", "require_usable", "settle"]
+__all__ = [
+    "existing_output",
+    "link_new",
+    "locked",
+    "new_output",
+    "read_output",
+    "require_usable",
+    "settle",
+]
 
 _BUSY_TIMEOUT_SECONDS = 60
 
@@ -129,15 +137,25 @@ def new_output(output: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("PRAGMA cache_size=-65536")
             create_schema(connection)
             yield connection
-        _sync(partial)
-        os.link(partial, output)
-        _sync(output.parent)
-    except FileExistsError as exc:
-        raise OutputError(
-            f"{output}: appeared while the merge was running; run it again to extend it"
-        ) from exc
+        link_new(partial, output)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def link_new(partial: Path, output: Path) -> None:
+    """Let a finished, closed file appear under its final name, durably, and never over another.
+
+    Raises:
+        OutputError: If something stands at `output`.
+    """
+    _sync(partial)
+    try:
+        os.link(partial, output)
+    except FileExistsError as exc:
+        raise OutputError(
+            f"{output}: appeared while it was being made; run the same again to extend it"
+        ) from exc
+    _sync(output.parent)
 
 
 @contextmanager
