@@ -13,7 +13,7 @@ State is held in arrays, one entry an agent; all randomness is from one generato
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from farm_merge.config import SimulationConfig
-    from farm_merge.database import SimulationDatabase
+    from farm_merge.database import SimulationWriter
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
@@ -72,7 +72,7 @@ class SimulationResult:
         births: Agents born.
         deaths: Agents that died.
         mean_reward: Of all actions of all agents.
-        path: The shard, if one was written.
+        path: The shard, if one was made.
     """
 
     simulation_id: str
@@ -87,7 +87,7 @@ class SimulationResult:
 def run_simulation(
     num_steps: int,
     config: SimulationConfig,
-    db: SimulationDatabase | None = None,
+    db: SimulationWriter | None = None,
     path: str | PathLike[str] | None = None,
     simulation_id: str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -99,7 +99,8 @@ def run_simulation(
     Args:
         num_steps: Steps to simulate.
         config: The parameters of the model.
-        db: An open database (or simulation context) to log to; it stays open.
+        db: An open database, on disk or in memory, or a simulation context, to log to. It gets
+            the status "completed" and a summary of the results, and stays open.
         path: A shard to make and log to. With neither this nor `db`, nothing is logged.
         simulation_id: The name of the simulation, unless `db` has it; the stem of `path`, or
             "simulation", by default.
@@ -127,20 +128,23 @@ def run_simulation(
                 progress(step + 1, num_steps)
             if not len(world.agents):
                 break
-        return SimulationResult(
+        result = SimulationResult(
             simulation_id=str(db.simulation_id) if db else simulation_id or "simulation",
             steps=totals.steps,
             final_population=len(world.agents),
             births=totals.births,
             deaths=totals.deaths,
             mean_reward=totals.reward / max(totals.actions, 1),
-            path=None if db is None else str(db.db_path),
+            path=str(path) if path is not None else None,
         )
+        if log is not None:
+            log.finish(result)
+    return result
 
 
 def _shard(
     path: str | PathLike[str], config: SimulationConfig, simulation_id: str | None
-) -> SimulationDatabase:
+) -> SimulationWriter:
     from farm_merge.database import SimulationDatabase
 
     return SimulationDatabase(path, config, simulation_id, seed=config.seed)
@@ -561,7 +565,7 @@ def _entropy(amounts: Floats) -> float:
 class _Log:
     """Writes a simulation to a database, a step at a time."""
 
-    def __init__(self, db: SimulationDatabase, world: _World) -> None:
+    def __init__(self, db: SimulationWriter, world: _World) -> None:
         self.db = db
         self.world = world
         db.save_configuration(world.config.model_dump(mode="json"))
@@ -587,6 +591,12 @@ class _Log:
             logger.log_health_incident(step, agent, before, after, cause)
         for agent, cause in outcome.died:
             self.db.update_agent_death(agent, step, cause)
+
+    def finish(self, result: SimulationResult) -> None:
+        """Log how the simulation ended."""
+        summary = asdict(result)
+        del summary["simulation_id"], summary["path"]
+        self.db.update_simulation_status("completed", summary)
 
     def _agents(self, agents: _Agents) -> None:
         """Log agents that have come into the world."""

@@ -15,6 +15,7 @@ from collections import defaultdict
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from itertools import product
 from multiprocessing import get_context
@@ -29,6 +30,7 @@ from farm_merge.database import SimulationDatabase
 from farm_merge.driver import file_uri, sqlite3
 from farm_merge.errors import ConflictError, FarmMergeError
 from farm_merge.merge import merge_shards
+from farm_merge.merge.publish import locked
 from farm_merge.simulation import run_simulation
 
 if TYPE_CHECKING:
@@ -206,8 +208,7 @@ def run_sweep(
 ) -> SweepReport:
     """Simulate every run of a sweep in parallel, then merge their shards.
 
-    A run whose shard is there already, with the same parameters, is not run again. Two sweeps
-    must not write the same shards at the same time.
+    A run whose shard is there already, with the same parameters, is not run again.
 
     Args:
         sweep: The design.
@@ -221,23 +222,19 @@ def run_sweep(
             ended last.
 
     Raises:
-        ConflictError: If a shard is there that is not of this sweep; nothing is run.
+        ConflictError: If a shard is there that is not of this sweep, or another sweep is writing
+            to the folder; nothing is run. Or if the output has other data of these simulations.
         FarmMergeError: If no run completed, or the merge is not possible.
     """
-    folder = Path(shards)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(shards).resolve()
     runs = sweep.runs()
-    present = _present(runs, folder)
-    due = tuple(run for run in runs if run not in present)
-    _remove_leftovers(due, folder)
-    tally = _Tally(len(runs), progress, done=len(present))
-    tally.report(None)
-    jobs = _Jobs(folder.resolve(), sweep.experiment_id)
-    if executor is not None:
-        _run_on(executor, jobs, due, tally)
-    else:
-        _run_on_processes(jobs, due, tally, workers or os.cpu_count() or 1)
-    _remove_leftovers(due, folder)
+    with locked(folder / "sweep", partial(_refuse, folder)):
+        present = _present(runs, folder)
+        there = {run.simulation_id for run in present}
+        due = tuple(run for run in runs if run.simulation_id not in there)
+        tally = _Tally(len(runs), progress, done=len(present))
+        tally.report(None)
+        _simulate(_Jobs(folder, sweep.experiment_id), due, tally, executor, workers)
     paths = [path for run in runs if (path := _shard_path(folder, run)).exists()]
     if not paths:
         raise FarmMergeError(f"no run completed; the first failed so: {tally.failed[0]}")
@@ -340,6 +337,28 @@ class _Tally:
             self.progress(self.done, len(self.failed), self.total, run)
 
 
+def _simulate(
+    jobs: _Jobs,
+    due: tuple[Run, ...],
+    tally: _Tally,
+    executor: Executor | None,
+    workers: int | None,
+) -> None:
+    _remove_leftovers(due, jobs.folder)
+    if executor is not None:
+        _run_on(executor, jobs, due, tally)
+    else:
+        _run_on_processes(jobs, due, tally, workers or os.cpu_count() or 1)
+    _remove_leftovers(due, jobs.folder)
+
+
+def _refuse(folder: Path, who: str) -> None:
+    raise ConflictError(
+        f"{folder}: another sweep writes its shards here ({who});"
+        " wait for it, or choose another folder"
+    )
+
+
 def _run_on_processes(jobs: _Jobs, due: Iterable[Run], tally: _Tally, workers: int) -> None:
     """Run on processes of this machine, and find out which run it is that kills its process.
 
@@ -352,8 +371,8 @@ def _run_on_processes(jobs: _Jobs, due: Iterable[Run], tally: _Tally, workers: i
             broken = _run_on(pool, jobs, remaining, tally, keep_broken=True)
         begun = [run for run in broken if _temporary_path(jobs.folder, run).exists()]
         suspects = begun or broken[:1]
+        _remove_leftovers(suspects, jobs.folder)
         for run in suspects:
-            _remove_leftovers([run], jobs.folder)
             with _pool(1) as pool:
                 _run_on(pool, jobs, [run], tally)
         remaining = [run for run in broken if run not in suspects]
@@ -405,6 +424,7 @@ def simulate_run(folder: Path, experiment_id: str, run: Run) -> None:
         experiment_id: What it belongs to.
         run: What to simulate.
     """
+    _remove_leftovers([run], folder)  # of an attempt that an executor repeats
     temporary = _temporary_path(folder, run)
     config = run.config()
     with SimulationDatabase(
@@ -416,7 +436,13 @@ def simulate_run(folder: Path, experiment_id: str, run: Run) -> None:
         seed=run.seed,
     ) as database:
         run_simulation(run.steps, config, database)
-    temporary.rename(_shard_path(folder, run))
+    _move(temporary, _shard_path(folder, run))
+
+
+def _move(temporary: Path, shard: Path) -> None:
+    with closing(sqlite3.connect(file_uri(temporary), uri=True)) as connection, connection:
+        connection.execute("UPDATE simulations SET simulation_db_path = ?", [str(shard)])
+    temporary.rename(shard)
 
 
 # ---- What is there already ----

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from farm_merge.config import SimulationConfig
+from farm_merge.database import InMemorySimulationDatabase
 from farm_merge.driver import sqlite3
+from farm_merge.experiment_database import ExperimentDatabase
 from farm_merge.schema import DATA_TABLES
 from farm_merge.simulation import ACTIONS, KINDS, _metrics, _World, run_simulation
 
@@ -192,6 +194,20 @@ def test_entropy_is_that_of_equal_shares_at_the_start() -> None:
 def test_a_database_or_a_path_but_not_both(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not both"):
         run_simulation(1, config(), db=object(), path=tmp_path / "a.db")  # type: ignore[arg-type]
+
+
+def test_an_experiment_and_a_database_in_memory_take_it_too(tmp_path: Path) -> None:
+    settings = config(population=6)
+    with InMemorySimulationDatabase(config=settings, simulation_id="m") as memory:
+        result = run_simulation(4, settings, memory)
+        memory.persist_to_disk(tmp_path / "m.db", show_progress=False)
+    with ExperimentDatabase(tmp_path / "exp.db", "e", settings) as experiment:
+        context = experiment.create_simulation_context("m")
+        assert run_simulation(4, settings, context) == result
+        context.close()
+    assert content(tmp_path / "m.db") == content(tmp_path / "exp.db")
+    summary = "SELECT status, results_summary ->> '$.final_population' FROM simulations"
+    assert rows(tmp_path / "exp.db", summary) == [("completed", result.final_population)]
 
 
 def test_progress_is_told_after_every_step() -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from contextlib import closing
 from functools import partial
 from importlib.resources import files
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +267,50 @@ def test_a_killed_worker_leaves_no_half_shard_and_the_sweep_says_which(tmp_path:
         killer.join()
     assert [path.name for path in shards.iterdir()] == ["lr0.1_r1.db"]
     with threads() as executor:
-        assert len(run_sweep(short, shards, output, executor=executor).completed) == 1
+        report = run_sweep(short, shards, tmp_path / "again.db", executor=executor)
+    assert [run.simulation_id for run in report.completed] == ["lr1.0_r1"]
+
+
+def kill_while(begun: Path, over: threading.Event) -> None:
+    """Kill the processes of this one whenever a run has begun."""
+    while not over.wait(0.001):
+        if begun.exists():
+            for process in active_children():
+                process.kill()
+            while begun.exists() and not over.is_set():
+                time.sleep(0.001)
+
+
+def test_a_run_that_kills_its_process_costs_only_itself(tmp_path: Path) -> None:
+    shards, output = tmp_path / "shards", tmp_path / "exp.db"
+    over = threading.Event()
+    killer = threading.Thread(target=kill_while, args=(shards / ".lr1.0_r1.running", over))
+    killer.start()
+    try:
+        deadly = sweep(repetitions=1, steps=1000)
+        report = run_sweep(deadly, shards, output, workers=2)
+    finally:
+        over.set()
+        killer.join()
+    assert [each.run.simulation_id for each in report.failed] == ["lr1.0_r1"]
+    assert [run.simulation_id for run in report.completed] == ["lr0.1_r1"]
+    assert [path.name for path in shards.iterdir()] == ["lr0.1_r1.db"]
+
+
+def test_two_sweeps_do_not_write_to_one_folder_at_once(tmp_path: Path) -> None:
+    def again(*_: object) -> None:
+        with pytest.raises(ConflictError, match="another sweep"):
+            run_sweep(sweep(), tmp_path, tmp_path / "out" / "b.db")
+
+    with threads() as executor:
+        run_sweep(sweep(), tmp_path, tmp_path / "out" / "a.db", executor=executor, progress=again)
+
+
+def test_a_shard_knows_its_own_path(tmp_path: Path) -> None:
+    with threads() as executor:
+        run_sweep(sweep(), tmp_path, tmp_path / "out" / "exp.db", executor=executor)
+    for path in tmp_path.glob("*.db"):
+        assert rows(path, "SELECT simulation_db_path FROM simulations") == [(str(path),)]
 
 
 def test_what_a_killed_run_left_does_not_disturb(tmp_path: Path) -> None:
