@@ -88,6 +88,15 @@ def main() -> None:
     """
 
 
+_on_conflict = click.option(
+    "--on-conflict",
+    type=click.Choice(["error", "skip", "replace"]),
+    default="error",
+    show_default=True,
+    help="What to do where one simulation_id stands for different data.",
+)
+
+
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 @click.option(
@@ -105,13 +114,7 @@ def main() -> None:
     is_flag=True,
     help="Also merge runs that have not ended, as far as they are committed.",
 )
-@click.option(
-    "--on-conflict",
-    type=click.Choice(["error", "skip", "replace"]),
-    default="error",
-    show_default=True,
-    help="What to do where one simulation_id stands for different data.",
-)
+@_on_conflict
 @click.option(
     "--on-bad-shard",
     type=click.Choice(["stop", "skip"]),
@@ -190,7 +193,8 @@ def list_(database: Path, *, as_json: bool) -> None:
     help="The folder for the shards.",
 )
 @click.option("-j", "--workers", type=click.IntRange(1), help="Processes; one a core by default.")
-def sweep(sweep_file: Path, output: Path, shards: Path, workers: int | None) -> None:
+@_on_conflict
+def sweep(sweep_file: Path, output: Path, shards: Path, **options: Any) -> None:
     """Simulate every run of a sweep in parallel, merge the shards, and show what came out.
 
     Runs that are there already, with the same parameters, are not run again.
@@ -199,8 +203,10 @@ def sweep(sweep_file: Path, output: Path, shards: Path, workers: int | None) -> 
 
     with _told_errors():
         plan = load_sweep(sweep_file)
-        with _sweep_bar() as progress:
-            report = run_sweep(plan, shards, output, workers=workers, progress=progress)
+        with _sweep_bar() as runs, _merge_bar(hidden=False) as merged:
+            report = run_sweep(
+                plan, shards, output, progress=runs, merge_progress=merged, **options
+            )
         _print_sweep(report, summarize(output, plan))
     sys.exit(_SOME_LEFT_OUT if report.failed else 0)
 

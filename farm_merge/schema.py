@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APPLICATION_ID",
+    "CLOCK_COLUMNS",
     "DATA_TABLES",
     "LEDGER",
     "REGISTRY_TABLES",
@@ -40,6 +41,10 @@ DATA_TABLES = (
     "simulation_config",
 )
 """What a simulation is made of: the content that merging compares and carries."""
+
+CLOCK_COLUMNS = {"simulation_config": frozenset({"timestamp"})}
+"""When a row was written: metadata in a data table. It is carried, but it is not content, so the
+same run simulated anew is the same simulation."""
 
 REGISTRY_TABLES = ("experiments", "simulations")
 """What is known about experiments and simulations: metadata, not content."""

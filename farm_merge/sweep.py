@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
     from os import PathLike
 
-    from farm_merge.merge import MergeReport
+    from farm_merge.merge import MergeReport, OnConflict, Progress
 
 __all__ = ["Failure", "Run", "Sweep", "SweepReport", "load_sweep", "run_sweep", "summarize"]
 
@@ -204,7 +204,9 @@ def run_sweep(
     *,
     executor: Executor | None = None,
     workers: int | None = None,
+    on_conflict: OnConflict = "error",
     progress: Callable[[int, int, int, Run | None], None] | None = None,
+    merge_progress: Callable[[Progress], None] | None = None,
 ) -> SweepReport:
     """Simulate every run of a sweep in parallel, then merge their shards.
 
@@ -218,8 +220,11 @@ def run_sweep(
             `dask.distributed.Client().get_executor()`; by default processes on this machine, and
             a run that kills its process then costs only itself.
         workers: The number of processes if no executor is given; one a core by default.
+        on_conflict: What wins if the output has other data of these simulations, as in
+            `merge_shards`.
         progress: Called with the number of runs done, failed and in total, and the run that
             ended last.
+        merge_progress: Called as the merge goes on.
 
     Raises:
         ConflictError: If a shard is there that is not of this sweep, or another sweep is writing
@@ -244,6 +249,8 @@ def run_sweep(
         experiment_id=sweep.experiment_id,
         name=sweep.name,
         description=sweep.description,
+        on_conflict=on_conflict,
+        progress=merge_progress,
     )
     return SweepReport(tuple(tally.completed), present, tuple(tally.failed), merge)
 

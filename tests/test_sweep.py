@@ -179,6 +179,18 @@ def test_runs_that_are_there_are_not_run_again(tmp_path: Path) -> None:
     assert rows(output, "SELECT count(*) FROM simulations") == [(4,)]
 
 
+def test_a_sweep_whose_shards_are_gone_gives_the_same_simulations_again(tmp_path: Path) -> None:
+    shards, output = tmp_path / "shards", tmp_path / "exp.db"
+    with threads() as executor:
+        run_sweep(sweep(), shards, output, executor=executor)
+        for shard in shards.iterdir():
+            shard.unlink()
+        time.sleep(1.1)  # the clock that save_configuration stores counts whole seconds
+        report = run_sweep(sweep(), shards, output, executor=executor)
+    assert len(report.completed) == 4
+    assert report.merge.rows == 0
+
+
 @pytest.mark.parametrize("changes", [{"steps": 6}, {"seed": 2}, {"config": {"population": 7}}])
 def test_a_shard_of_another_sweep_stops_it_before_anything_is_run(
     tmp_path: Path, changes: dict[str, Any]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.driver import sqlite3
 from farm_merge.errors import ShardError
 from farm_merge.merge.source import Identity, fingerprint, identify, opened
-from farm_merge.schema import DATA_TABLES, create_schema, is_current
+from farm_merge.schema import DATA_TABLES, create_schema, ddl, is_current
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +67,7 @@ class Inspection:
     structure: Structure = field(hash=False)
     simulations: tuple[Found, ...]
     experiments: Mapping[str, tuple[object, ...]] = field(hash=False)
+    not_carried: tuple[str, ...] = ()
 
 
 def inspect_shard(path: Path) -> Inspection:
@@ -81,16 +82,18 @@ def inspect_shard(path: Path) -> Inspection:
     with opened(path) as connection:
         if not is_current(connection):
             raise ShardError(f"{path}: not a shard of today's schema")
+        _require_utf8(path, connection)
         _require_health(path, connection)
         structure = read_structure(connection)
         _require_known(path, structure)
         simulations = _simulations(path, connection)
         experiments = read_experiments(connection)
+        not_carried = _not_carried(connection)
     if identify(path) != identity:
         raise ShardError(f"{path}: changed while it was read; merge it when its run has ended")
     if not simulations:
         raise ShardError(f"{path}: holds no simulation")
-    return Inspection(path, identity, digest, structure, simulations, experiments)
+    return Inspection(path, identity, digest, structure, simulations, experiments, not_carried)
 
 
 def read_structure(connection: sqlite3.Connection, schema: str = "main") -> Structure:
@@ -98,7 +101,8 @@ def read_structure(connection: sqlite3.Connection, schema: str = "main") -> Stru
     rows = connection.execute(
         'SELECT lower(t.name), lower(c.name), c.name, c.type, c."notnull", c.dflt_value, c.pk'
         " FROM pragma_table_list AS t, pragma_table_xinfo(t.name, t.schema) AS c"
-        " WHERE t.schema = ? AND t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        " WHERE t.schema = ? AND t.type IN ('table', 'virtual')"
+        " AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         " AND c.hidden = 0 ORDER BY t.name, c.cid",
         (schema,),
     )
@@ -135,6 +139,22 @@ def _require_health(path: Path, connection: sqlite3.Connection) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise ShardError(f"{path}: damaged; SQLite's quick_check says: {verdict}")
+
+
+def _require_utf8(path: Path, connection: sqlite3.Connection) -> None:
+    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+    if encoding != "UTF-8":
+        raise ShardError(f"{path}: its text is {encoding}, and only UTF-8 can be merged")
+
+
+def _not_carried(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Return the views, triggers and indexes that today's schema does not have."""
+    ours = {statement.split()[2] for statement in ddl()}
+    rows = connection.execute(
+        "SELECT type, name FROM sqlite_schema WHERE type <> 'table'"
+        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"
+    )
+    return tuple(f"{kind} {name}" for kind, name in rows if name not in ours)
 
 
 def _require_known(path: Path, structure: Structure) -> None:

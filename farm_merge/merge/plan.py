@@ -143,7 +143,7 @@ def make_plan(
         tuple(simulations),
         tuple(left_out),
         _added_columns(inspections, output.structure),
-        tuple(_experiment_notes(inspections, output)),
+        (*_experiment_notes(inspections, output), *_not_carried_notes(inspections)),
     )
 
 
@@ -181,6 +181,12 @@ def _experiment_notes(inspections: Iterable[Inspection], output: OutputState) ->
                     f"{source.path}: describes experiment {experiment_id!r} differently;"
                     " the description that was there first is kept"
                 )
+
+
+def _not_carried_notes(inspections: Iterable[Inspection]) -> Iterator[str]:
+    for source in inspections:
+        if source.not_carried:
+            yield f"{source.path}: holds no data, so not carried: {', '.join(source.not_carried)}"
 
 
 def _added_columns(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils.db import quote_identifier
 
 from farm_merge.errors import OutputError
-from farm_merge.schema import DATA_TABLES
+from farm_merge.schema import CLOCK_COLUMNS, DATA_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,7 +71,8 @@ def _differences(
     table: str, left: Mapping[str, Column], right: Mapping[str, Column]
 ) -> Iterator[str]:
     """Yield questions in SQL; the rows are the same where the answer to each is no."""
-    both = [column for name, column in left.items() if name in right]
+    ignored = CLOCK_COLUMNS.get(table, frozenset())
+    both = [column for name, column in left.items() if name in right and name not in ignored]
     # As many rows on both sides, and each row of one found in the other: then they are equal.
     yield (
         f"SELECT (SELECT count(*) FROM main.{table} WHERE simulation_id = :id)"

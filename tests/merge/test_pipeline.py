@@ -15,7 +15,7 @@ import pytest
 from farm_merge.driver import sqlite3
 from farm_merge.errors import ConflictError, OutputError, ShardError
 from farm_merge.merge import Action, merge_shards
-from farm_merge.schema import is_current
+from farm_merge.schema import create_schema, is_current
 from tests.conftest import content, query, union
 
 
@@ -272,11 +272,54 @@ def test_bad_shards_never_cost_good_ones(make_shard, tmp_path):
     assert content(tmp_path / "exp.db") == content(shard)
 
 
-def test_a_shard_with_tables_that_would_be_lost_is_refused(make_shard, tmp_path):
+@pytest.mark.parametrize("table", ["TABLE notes (text)", "VIRTUAL TABLE notes USING fts5(text)"])
+def test_a_shard_with_tables_that_would_be_lost_is_refused(make_shard, tmp_path, table):
     shard = make_shard("a")
-    query(shard, "CREATE TABLE notes (text)")
+    query(shard, f"CREATE {table}")
     with pytest.raises(ShardError, match="notes"):
         merge_shards([shard], tmp_path / "exp.db")
+
+
+def test_a_shard_in_another_text_encoding_is_refused(make_shard, tmp_path):
+    shard = tmp_path / "utf16.db"
+    connection = sqlite3.connect(str(shard), isolation_level=None)
+    connection.execute("PRAGMA encoding = 'UTF-16le'")
+    create_schema(connection)
+    connection.execute(
+        "INSERT INTO simulations (simulation_id, parameters, simulation_db_path)"
+        " VALUES ('a', '{}', '')"
+    )
+    connection.close()
+    with pytest.raises(ShardError, match="UTF-16le"):
+        merge_shards([shard], tmp_path / "exp.db")
+
+
+def test_the_same_run_simulated_anew_is_already_merged(make_shard, tmp_path):
+    shard = make_shard("a")
+    merge_shards([shard], tmp_path / "exp.db")
+    query(shard, "UPDATE simulation_config SET timestamp = 1234")
+    query(shard, "UPDATE simulations SET start_time = '2026-01-01 00:00:00', host = 'other'")
+    assert actions(merge_shards([shard], tmp_path / "exp.db")) == {"a": Action.ALREADY_MERGED}
+
+
+def test_a_hot_journal_left_by_a_killed_run_is_rolled_back_elsewhere(make_shard, tmp_path):
+    shard = make_shard("a", steps=2000)
+    expected = content(shard)
+    script = (
+        "import os, signal, sys\n"
+        "from farm_merge.driver import sqlite3\n"
+        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "connection.execute('PRAGMA cache_size = 5')\n"
+        "connection.execute('BEGIN')\n"
+        "connection.execute('UPDATE agent_states SET position_x = -1')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, shard], check=False).returncode == -9
+    assert shard.with_name("a.db-journal").stat().st_size > 0
+    before = snapshot(shard.parent)
+    merge_shards([shard], tmp_path / "exp.db")
+    assert snapshot(shard.parent) == before
+    assert content(tmp_path / "exp.db") == expected
 
 
 def test_columns_that_the_output_lacks_are_added(make_shard, tmp_path):
@@ -302,7 +345,8 @@ def test_a_trigger_in_a_shard_never_runs(make_shard, tmp_path):
     shard = make_shard("a")
     query(shard, "CREATE TRIGGER t AFTER INSERT ON agents BEGIN DELETE FROM agents; END")
     query(shard, "CREATE VIEW v AS SELECT * FROM missing")
-    merge_shards([shard], tmp_path / "exp.db")
+    report = merge_shards([shard], tmp_path / "exp.db")
+    assert [note for note in report.notes if "trigger t, view v" in note]
     assert content(tmp_path / "exp.db") == content(shard)
     kinds = "SELECT DISTINCT type FROM sqlite_schema ORDER BY 1"
     assert query(tmp_path / "exp.db", kinds) == [("index",), ("table",)]
