@@ -249,19 +249,19 @@ def _copy_all(
     registration: Registration,
     report: Callable[[Progress], None],
 ) -> None:
-    done = 0
+    done, total = 0, plan.rows
 
     def advance(rows: int) -> None:
         nonlocal done
         done += rows
-        report(Progress("copy", done, plan.rows))
+        report(Progress("copy", done, total))
 
     for source, group in groupby(plan.to_write, key=lambda each: each.source):
         with _unchanged(source) as uri, attached(connection, uri):
             for planned in group:
                 copy_simulation(connection, planned, registration, advance)
                 message = f"{planned.action}: {planned.simulation.simulation_id} ({source.path})"
-                report(Progress("copy", done, plan.rows, message))
+                report(Progress("copy", done, total, message))
 
 
 @contextmanager
