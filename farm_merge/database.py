@@ -7,7 +7,6 @@ import os
 import time
 import uuid
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +22,7 @@ from farm_merge.errors import (
     SimulationExistsError,
 )
 from farm_merge.provenance import provenance
-from farm_merge.schema import DATA_TABLES, SCHEMA_VERSION, create_schema, is_current
+from farm_merge.schema import DATA_TABLES, SCHEMA_VERSION, create_schema, is_current, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -422,14 +421,10 @@ def open_database(path: Path, config: SimulationConfig | None) -> sqlite3.Connec
 
 def close_database(connection: sqlite3.Connection) -> None:
     """Close a database and leave it as one file, unless others have it open."""
-    try:
-        connection.execute("PRAGMA busy_timeout = 1000")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.OperationalError:
-        pass  # the last one to close it does that
-    finally:
-        connection.close()
+    from farm_merge.merge.publish import settle
+
+    with closing(connection):
+        settle(connection)
 
 
 def open_session(uri: str) -> Session:
@@ -471,11 +466,6 @@ def set_simulation_status(
     ).rowcount
     if not changed:
         raise FarmMergeError(f"no simulation {simulation_id!r} to set the status of")
-
-
-def now() -> str:
-    """Return the time in UTC, in the form in which SQLAlchemy stores a DATETIME."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
 def _connect(uri: str, settings: DatabaseConfig) -> sqlite3.Connection:

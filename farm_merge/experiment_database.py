@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 from farm_merge.database import (
     SimulationWriter,
     close_database,
-    now,
     open_database,
     open_session,
     set_simulation_status,
 )
 from farm_merge.driver import file_uri
+from farm_merge.schema import now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,6 +6,7 @@ SQLAlchemy. A test keeps the two equal.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ __all__ = [
     "create_schema",
     "ddl",
     "is_current",
+    "now",
 ]
 
 APPLICATION_ID = int.from_bytes(b"FARM", "big")
@@ -84,3 +86,8 @@ def is_current(connection: sqlite3.Connection, schema: str = "main") -> bool:
         for pragma in ("application_id", "user_version")
     ]
     return marks == [APPLICATION_ID, SCHEMA_VERSION]
+
+
+def now() -> str:
+    """Return the time in UTC, in the form in which SQLAlchemy stores a DATETIME."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")

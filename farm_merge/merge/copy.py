@@ -6,7 +6,6 @@ import json
 import platform
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlite_utils.db import quote_identifier
@@ -15,7 +14,7 @@ from farm_merge import __version__
 from farm_merge.driver import sqlite3
 from farm_merge.merge.plan import Action
 from farm_merge.merge.verify import require_counts
-from farm_merge.schema import DATA_TABLES, LEDGER
+from farm_merge.schema import DATA_TABLES, LEDGER, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -145,7 +144,7 @@ def _register(
         {
             "name": registration.name,
             "description": registration.description,
-            "now": _now(),
+            "now": now(),
             "id": simulation_id,
         },
     )
@@ -172,7 +171,7 @@ def _enter_in_ledger(connection: sqlite3.Connection, planned: SimulationPlan) ->
         "inode": identity.inode,
         "mtime_ns": identity.mtime_ns,
         "ctime_ns": identity.ctime_ns,
-        "merged_at": _now(),
+        "merged_at": now(),
         "row_counts": json.dumps(dict(planned.simulation.row_counts), sort_keys=True),
         "choices": json.dumps({"replaced": True} if planned.action is Action.REPLACE else {}),
         "software": json.dumps(
@@ -188,8 +187,3 @@ def _enter_in_ledger(connection: sqlite3.Connection, planned: SimulationPlan) ->
         f" VALUES ({', '.join(f':{name}' for name in entry)})",
         entry,
     )
-
-
-def _now() -> str:
-    """Return the time in UTC, in the form in which SQLAlchemy stores a DATETIME."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")

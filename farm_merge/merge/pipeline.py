@@ -28,7 +28,7 @@ from farm_merge.merge.publish import (
     new_output,
     read_output,
     require_usable,
-    settle,
+    settle_output,
 )
 from farm_merge.merge.source import identify, opened, readable
 from farm_merge.merge.verify import require_health, same_content
@@ -230,7 +230,7 @@ def _carry_out(
     try:
         if not plan.to_write:
             if exists:
-                settle(output)
+                settle_output(output)
             return
         with (existing_output if exists else new_output)(output) as connection:
             add_columns(connection, plan.added_columns)

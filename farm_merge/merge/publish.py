@@ -25,6 +25,7 @@ __all__ = [
     "read_output",
     "require_usable",
     "settle",
+    "settle_output",
 ]
 
 _BUSY_TIMEOUT_SECONDS = 60
@@ -167,17 +168,17 @@ def existing_output(output: Path) -> Iterator[sqlite3.Connection]:
         try:
             yield connection
         finally:
-            _settle(connection)
+            settle(connection)
 
 
-def settle(output: Path) -> None:
+def settle_output(output: Path) -> None:
     """Make one file again of a database that a killed merge left in WAL mode."""
     with closing(_connect(file_uri(output, mode="rw"))) as connection:
         if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
-            _settle(connection)
+            settle(connection)
 
 
-def _settle(connection: sqlite3.Connection) -> None:
+def settle(connection: sqlite3.Connection) -> None:
     """Move the WAL into the file and leave the file alone, unless others have it open."""
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=1000")
