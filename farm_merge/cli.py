@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Never
 import click
 
 from farm_merge import __version__
-from farm_merge.errors import FarmMergeError
+from farm_merge.errors import FarmMergeError, ShardError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,7 +82,9 @@ def main() -> None:
     \b
     farm-merge shards/*.db -o exp.db    merge files, folders or patterns
     farm-merge sweep SWEEP.toml         simulate in parallel, then merge
+    farm-merge inspect FILES            say what files are
     farm-merge list exp.db              show what is in there
+    farm-merge verify exp.db shards/    check it, against the files it came from
 
     A folder or file named like a command is reached as ./NAME.
     """
@@ -97,8 +99,25 @@ _on_conflict = click.option(
 )
 
 
+_paths = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_simulation_id = click.option(
+    "--simulation-id",
+    metavar="TEMPLATE",
+    help="What to call runs whose files do not tell it: '{parent}_{stem}'. By default the file's"
+    " stem, and as many folders as tell them apart.",
+)
+_on_duplicate_row = click.option(
+    "--on-duplicate-row",
+    type=click.Choice(["error", "first", "last"]),
+    default="error",
+    show_default=True,
+    help="Which of several rows with one key is carried, where an old file has such.",
+)
+
+
 @main.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
+@_paths
 @click.option(
     "-o",
     "--output",
@@ -109,6 +128,7 @@ _on_conflict = click.option(
 @click.option("--experiment-id", help="Register all simulations under this experiment.")
 @click.option("--name", help="Name of the experiment, if it is new.")
 @click.option("--description", help="Description of the experiment, if it is new.")
+@_simulation_id
 @click.option(
     "--include-running",
     is_flag=True,
@@ -122,23 +142,38 @@ _on_conflict = click.option(
     show_default=True,
     help="What to do about inputs that cannot be merged.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Say what happens to each simulation.")
+@_on_duplicate_row
+@click.option(
+    "--verify",
+    type=click.Choice(["none", "counts", "content"]),
+    default="counts",
+    show_default=True,
+    help="What is compared with the inputs before it is kept.",
+)
+@click.option(
+    "--archive",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Move inputs to this folder once they are merged and verified.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Show the whole plan; write nothing.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what happens to each simulation, and how.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole plan or report as JSON.")
 def merge(
     paths: tuple[str, ...],
     *,
+    dry_run: bool,
     verbose: bool,
     quiet: bool,
     as_json: bool,
     output: Path,
     **options: Any,
 ) -> None:
-    """Merge shards into an experiment database.
+    """Merge shards and legacy files into an experiment database.
 
     PATHS are files, folders (searched for *.db, *.sqlite, *.sqlite3), patterns, or - to read
-    paths from standard input, one a line or separated by NUL. Shards are only read. Merging the
-    same shards again changes nothing.
+    paths from standard input, one a line or separated by NUL. They are only read. Merging the
+    same files again changes nothing.
 
     \b
     Exit codes:
@@ -148,20 +183,115 @@ def merge(
       3    merged, some inputs left out
       130  interrupted
     """
-    from farm_merge.merge import merge_shards
+    from farm_merge.merge import describe_plan, merge_shards, plan_merge
 
-    with _told_errors(), _merge_bar(hidden=quiet or as_json) as progress:
-        report = merge_shards(_with_stdin(paths), output, progress=progress, **options)
+    if options["archive"] and options["verify"] == "none":
+        raise click.UsageError("--archive moves only what is verified: not with --verify none")
+    found = _with_stdin(paths)
+    with _told_errors(), _merge_bar(hidden=quiet or as_json, lines=verbose) as progress:
+        if dry_run:
+            plan = plan_merge(found, output, progress=progress, **options)
+        else:
+            report = merge_shards(found, output, progress=progress, **options)
+    if dry_run:
+        described = describe_plan(plan, output)
+        if as_json:
+            click.echo(json.dumps(described, indent=2))
+        elif not quiet:
+            _print_plan(described)
+        sys.exit(_exit_code(plan.left_out, writes=bool(plan.to_write)))
     if as_json:
         click.echo(json.dumps(asdict(report), default=str, indent=2))
     elif not quiet:
         _print_merge(report, verbose=verbose)
-    sys.exit(_exit_code(report))
+    writes = any(each.action.writes for each in report.simulations)
+    sys.exit(_exit_code(report.left_out, writes=writes))
+
+
+@main.command()
+@_paths
+@_on_duplicate_row
+@_as_json
+def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> None:
+    """Say what files are: schema, simulations, rows by table, status, size, health, fingerprint.
+
+    \b
+    Exit codes:
+      0    all can be merged
+      1    none can be merged
+      3    some cannot
+    """
+    from farm_merge.merge import describe_inspection, find_shards, inspect_shard
+
+    described: list[dict[str, Any]] = []
+    with _told_errors():
+        for path in find_shards(_with_stdin(paths)):
+            try:
+                described.append(describe_inspection(inspect_shard(path, on_duplicate_row)))
+            except ShardError as exc:
+                problem = str(exc).removeprefix(f"{path}: ")
+                described.append({"path": str(path), "problem": problem})
+            if not as_json:
+                _print_inspection(described[-1])
+    if as_json:
+        click.echo(json.dumps(described, indent=2))
+    bad = sum("problem" in each for each in described)
+    if bad or not described:
+        sys.exit(_SOME_LEFT_OUT if bad < len(described) else _NOTHING_MERGED)
+
+
+@main.command()
+@click.argument("database", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("shards", nargs=-1)
+@_simulation_id
+@_on_duplicate_row
+@_as_json
+def verify(
+    database: Path,
+    shards: tuple[str, ...],
+    *,
+    simulation_id: str | None,
+    on_duplicate_row: Any,
+    as_json: bool,
+) -> None:
+    """Check that an experiment database holds what was merged into it.
+
+    Counts the rows of every simulation and table against the ledger, and lets SQLite check the
+    file and its references. With SHARDS, also compares every value of theirs with the database.
+
+    \b
+    Exit codes:
+      0    all is as it was merged
+      1    something is not, or the database cannot be read
+    """
+    from farm_merge.merge import audit
+
+    with _told_errors(), _bar("files") as progress:
+        report = audit(
+            database,
+            _with_stdin(shards),
+            template=simulation_id,
+            on_duplicate_row=on_duplicate_row,
+            progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(report), default=str, indent=2))
+    else:
+        for problem in report.problems:
+            click.echo(f"problem: {problem}", err=True)
+        for note in report.notes:
+            click.echo(f"note: {note}", err=True)
+        click.echo(
+            f"{database}: {report.simulations:,} simulations, {report.counted:,} counted against"
+            f" the ledger, {report.compared:,} compared with their files:"
+            f" {f'{len(report.problems):,} problems' if report.problems else 'all as merged'}"
+        )
+    sys.exit(_NOTHING_MERGED if report.problems else 0)
 
 
 @main.command("list")
 @click.argument("database", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@_as_json
 def list_(database: Path, *, as_json: bool) -> None:
     """Show the simulations of an experiment database: id, status, steps, agents, parameters."""
     from farm_merge.listing import list_simulations
@@ -220,16 +350,20 @@ def _with_stdin(paths: Sequence[str]) -> Iterator[str]:
             yield path
 
 
-def _exit_code(report: MergeReport) -> int:
-    if not report.left_out:
+def _exit_code(left_out: Sequence[object], *, writes: bool) -> int:
+    if not left_out:
         return 0
-    merged = any(each.action.writes for each in report.simulations)
-    return _SOME_LEFT_OUT if merged else _NOTHING_MERGED
+    return _SOME_LEFT_OUT if writes else _NOTHING_MERGED
 
 
 @contextmanager
-def _merge_bar(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
-    """Yield a callback that draws one bar: over the files inspected, then over the rows copied."""
+def _merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progress], None]]:
+    """Yield a callback that draws one bar: over the files inspected, then over the rows copied.
+
+    Args:
+        hidden: Whether nothing is drawn.
+        lines: Whether a line is printed for each simulation as it is merged.
+    """
     from tqdm import tqdm
 
     with tqdm(unit=" files", leave=False, disable=hidden or not sys.stderr.isatty()) as bar:
@@ -237,7 +371,10 @@ def _merge_bar(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
         def show(event: Progress) -> None:
             if event.phase == "wait":
                 click.echo(f"Waiting: {event.message}", err=True)
-            elif not bar.disable:
+                return
+            if lines and event.message and not hidden:
+                tqdm.write(event.message)
+            if not bar.disable and event.phase != "plan":
                 _advance(bar, event)
 
         yield show
@@ -250,6 +387,20 @@ def _advance(bar: tqdm[Never], event: Progress) -> None:
     bar.total = event.total
     bar.set_description(event.phase, refresh=False)
     bar.update(event.done - bar.n)
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback that draws a bar over so many of so many."""
+    from tqdm import tqdm
+
+    with tqdm(unit=f" {unit}", leave=False, disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
 
 
 @contextmanager
@@ -269,11 +420,10 @@ def _sweep_bar() -> Iterator[Callable[..., None]]:
 def _print_merge(report: MergeReport, *, verbose: bool) -> None:
     for left in report.left_out:
         click.echo(f"left out: {_where(left.path, left.simulation_id)}: {left.reason}", err=True)
-    for note in report.notes:
+    for note in (*report.notes, *(report.details if verbose else ())):
         click.echo(f"note: {note}", err=True)
-    if verbose:
-        for each in report.simulations:
-            click.echo(f"{each.action}: {_where(each.path, each.simulation_id)} ({each.reason})")
+    for before, after in report.archived if verbose else ():
+        click.echo(f"moved: {before} -> {after}")
     counts = ", ".join(f"{number:,} {action}" for action, number in report.counts.items())
     click.echo(
         f"{report.output}: {counts or 'nothing merged'}; {report.rows:,} rows in"
@@ -281,7 +431,47 @@ def _print_merge(report: MergeReport, *, verbose: bool) -> None:
     )
 
 
-def _where(path: Path, simulation_id: str | None) -> str:
+def _print_plan(plan: dict[str, Any]) -> None:
+    for left in plan["left_out"]:
+        where = _where(left["path"], left["simulation_id"])
+        click.echo(f"left out: {where}: {left['reason']}")
+    for each in plan["simulations"]:
+        tables = ", ".join(f"{table} {rows:,}" for table, rows in each["tables"].items())
+        where = _where(each["path"], each["simulation_id"])
+        click.echo(f"{each['action']}: {where} ({each['reason']}; {each['schema']}): {tables}")
+    for mapping in plan["mappings"]:
+        click.echo(f"rewritten: {mapping['files']:,} files like {mapping['first']}")
+        for table in mapping["tables"]:
+            click.echo(f"  {table['from']} -> {table['to']}: {', '.join(table['columns'])}")
+    for what in ("tables", "columns", "indexes"):
+        if added := plan[f"added_{what}"]:
+            click.echo(f"added {what}: {', '.join(added)}")
+    for note in (*plan["notes"], *plan["details"]):
+        click.echo(f"note: {note}")
+    click.echo(
+        f"{plan['output']}: would {'grow by' if plan['exists'] else 'get'} {plan['rows']:,} rows;"
+        f" at most {plan['bytes_needed']:,} bytes needed, {plan['bytes_free']:,} free."
+        " Nothing was written"
+    )
+
+
+def _print_inspection(found: dict[str, Any]) -> None:
+    if "problem" in found:
+        click.echo(f"{found['path']}: cannot be merged: {found['problem']}")
+        return
+    click.echo(
+        f"{found['path']}: {found['schema']}, {found['size_bytes']:,} bytes, health"
+        f" {found['health']}, fingerprint {found['fingerprint']}"
+    )
+    for each in found["simulations"]:
+        tables = ", ".join(f"{table} {rows:,}" for table, rows in each["tables"].items())
+        name = each["simulation_id"] or "(named by its path)"
+        click.echo(f"  {name}, status {each['status'] or 'unknown'}: {tables or 'no rows'}")
+    for note in (*found["notes"], *found["details"]):
+        click.echo(f"  note: {note}")
+
+
+def _where(path: Path | str, simulation_id: str | None) -> str:
     return f"{path} [{simulation_id}]" if simulation_id else str(path)
 
 

@@ -7,6 +7,7 @@ __all__ = [
     "OutputError",
     "ShardError",
     "SimulationExistsError",
+    "StillWrittenError",
 ]
 
 
@@ -16,6 +17,10 @@ class FarmMergeError(Exception):
 
 class ShardError(FarmMergeError):
     """An input file cannot be read as it stands."""
+
+
+class StillWrittenError(ShardError):
+    """An input is being written by its run at this moment."""
 
 
 class OutputError(FarmMergeError):

@@ -19,12 +19,14 @@ __all__ = [
     "CLOCK_COLUMNS",
     "DATA_TABLES",
     "LEDGER",
+    "METADATA_TABLES",
     "REGISTRY_TABLES",
     "SCHEMA_VERSION",
     "create_schema",
     "ddl",
     "is_current",
     "now",
+    "stored_time",
 ]
 
 APPLICATION_ID = int.from_bytes(b"FARM", "big")
@@ -53,6 +55,9 @@ REGISTRY_TABLES = ("experiments", "simulations")
 
 LEDGER = "merged_shards"
 """What came from where."""
+
+METADATA_TABLES = frozenset((*REGISTRY_TABLES, LEDGER))
+"""Tables that tell about simulations; all others are what simulations are made of."""
 
 
 @cache
@@ -90,4 +95,9 @@ def is_current(connection: sqlite3.Connection, schema: str = "main") -> bool:
 
 def now() -> str:
     """Return the time in UTC, in the form in which SQLAlchemy stores a DATETIME."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return stored_time(datetime.now(UTC))
+
+
+def stored_time(moment: datetime) -> str:
+    """Return a time in UTC in the form in which SQLAlchemy stores a DATETIME."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import platform
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from sqlite_utils.db import quote_identifier
+from sqlite_utils.db import quote_identifier as quoted
 
 from farm_merge import __version__
 from farm_merge.driver import sqlite3
+from farm_merge.merge.definition import SIMULATION_ID
+from farm_merge.merge.metadata import derived_metadata
 from farm_merge.merge.plan import Action
-from farm_merge.merge.verify import require_counts
-from farm_merge.schema import DATA_TABLES, LEDGER, now
+from farm_merge.merge.structure import read_structure
+from farm_merge.merge.verify import require_counts, require_same
+from farm_merge.schema import LEDGER, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Mapping
 
-    from farm_merge.merge.inspect import Column, Structure
+    from farm_merge.merge.definition import TableDefinition
     from farm_merge.merge.plan import SimulationPlan
+    from farm_merge.merge.structure import Structure
 
-__all__ = ["Registration", "add_columns", "attached", "copy_simulation"]
+__all__ = ["Registration", "Verification", "copy_simulation"]
+
+Verification = Literal["none", "counts", "content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +47,11 @@ class Registration:
     description: str | None = None
 
 
-@contextmanager
-def attached(connection: sqlite3.Connection, uri: str) -> Iterator[None]:
-    """Attach a database as `shard`; one at a time, so SQLite's limit of ten is never met."""
-    connection.execute("ATTACH DATABASE ? AS shard", (uri,))
-    try:
-        yield
-    finally:
-        connection.execute("DETACH DATABASE shard")
-
-
-def add_columns(connection: sqlite3.Connection, columns: Iterable[tuple[str, Column]]) -> None:
-    """Add columns that shards have and the output lacks; rows that are there get NULL."""
-    for table, column in columns:
-        connection.execute(
-            f"ALTER TABLE main.{quote_identifier(table)}"
-            f" ADD COLUMN {quote_identifier(column.name)} {column.declared_type}"
-        )
-
-
 def copy_simulation(
     connection: sqlite3.Connection,
     planned: SimulationPlan,
     registration: Registration,
+    verification: Verification,
     progress: Callable[[int], None],
 ) -> None:
     """Copy one simulation from `shard` into `main`, in one transaction with its ledger row.
@@ -73,20 +60,25 @@ def copy_simulation(
         connection: The output, with the source attached as `shard`.
         planned: The simulation, and what to do with it.
         registration: The experiment it belongs to.
+        verification: What is compared with the source before the transaction ends.
         progress: Called with the number of rows copied since the last call.
 
     Raises:
-        OutputError: If the counts differ; the transaction is rolled back.
+        OutputError: If what arrived differs; the transaction is rolled back.
     """
-    simulation_id = planned.simulation.simulation_id
+    simulation_id = planned.simulation_id
+    output, shard = read_structure(connection), read_structure(connection, "shard")
     connection.execute("BEGIN IMMEDIATE")
     try:
         if planned.action is Action.REPLACE:
-            _remove(connection, simulation_id)
-        _register(connection, planned, registration)
-        for table in DATA_TABLES:
-            progress(_copy_rows(connection, table, planned.source.structure, simulation_id))
-        require_counts(connection, simulation_id, planned.simulation.row_counts)
+            _remove(connection, output, simulation_id)
+        for table, definition in shard.content.items():
+            progress(_copy_rows(connection, definition, output.tables[table], simulation_id))
+        _register(connection, planned, registration, output, shard)
+        if verification != "none":
+            require_counts(connection, simulation_id, planned.simulation.row_counts)
+        if verification == "content":
+            require_same(connection, simulation_id, output, shard)
         _enter_in_ledger(connection, planned)
         connection.execute("COMMIT")
     except BaseException:
@@ -95,41 +87,64 @@ def copy_simulation(
         raise
 
 
-def _remove(connection: sqlite3.Connection, simulation_id: str) -> None:
-    for table in (*DATA_TABLES, LEDGER, "simulations"):
-        connection.execute(f"DELETE FROM main.{table} WHERE simulation_id = ?", (simulation_id,))
+def _remove(connection: sqlite3.Connection, output: Structure, simulation_id: str) -> None:
+    for table in (*output.content, LEDGER, "simulations"):
+        connection.execute(
+            f"DELETE FROM main.{quoted(table)} WHERE simulation_id = ?", (simulation_id,)
+        )
 
 
 def _copy_rows(
-    connection: sqlite3.Connection, table: str, structure: Structure, simulation_id: str
+    connection: sqlite3.Connection,
+    found: TableDefinition,
+    target: TableDefinition,
+    simulation_id: str,
 ) -> int:
-    columns = ", ".join(quote_identifier(column.name) for column in structure[table].values())
+    """Copy the rows of a simulation; what the shard's table lacks is NULL, not a default."""
+    table, columns = quoted(target.name), column_list(found)
+    lacking = [
+        quoted(each.name)
+        for each in target.stored
+        if not found.column(each.name) and not each.not_null
+    ]
+    names = ", ".join([*columns, *lacking])
+    values = ", ".join([*columns, *(["NULL"] * len(lacking))])
     return connection.execute(
-        f"INSERT INTO main.{table} ({columns})"
-        f" SELECT {columns} FROM shard.{table} WHERE simulation_id = ?",
+        f"INSERT INTO main.{table} ({names}) SELECT {values} FROM shard.{table}"
+        " WHERE simulation_id = ?",
         (simulation_id,),
     ).rowcount
 
 
+def column_list(table: TableDefinition) -> list[str]:
+    """Return the quoted names of a shard's table, with the `simulation_id` in front."""
+    own = [quoted(each.name) for each in table.stored]
+    return [SIMULATION_ID, *own] if table.merged else own
+
+
 def _register(
-    connection: sqlite3.Connection, planned: SimulationPlan, registration: Registration
+    connection: sqlite3.Connection,
+    planned: SimulationPlan,
+    registration: Registration,
+    output: Structure,
+    shard: Structure,
 ) -> None:
     """Carry the simulation's registry row and its experiment's, or make them where they lack."""
-    simulation_id = planned.simulation.simulation_id
-    if not _copy_rows(connection, "simulations", planned.source.structure, simulation_id):
-        connection.execute(
-            "INSERT INTO main.simulations (simulation_id, status, parameters, simulation_db_path)"
-            " VALUES (?, 'unknown', '{}', ?)",
-            (simulation_id, str(planned.source.path)),
-        )
+    simulation_id = planned.simulation_id
+    found, target = shard.tables["simulations"], output.tables["simulations"]
+    if not _copy_rows(connection, found, target, simulation_id):
+        _insert(connection, "simulations", derived_metadata(connection, planned))
     connection.execute(
-        "UPDATE main.simulations SET experiment_id = coalesce(?, experiment_id, ?)"
-        " WHERE simulation_id = ?",
-        (registration.experiment_id, registration.default_id, simulation_id),
+        "UPDATE main.simulations SET experiment_id = coalesce(?, experiment_id, ?),"
+        " simulation_db_path = coalesce(nullif(simulation_db_path, ''), ?) WHERE simulation_id = ?",
+        (
+            registration.experiment_id,
+            registration.default_id,
+            str(planned.source.path),
+            simulation_id,
+        ),
     )
-    columns = ", ".join(
-        quote_identifier(column.name) for column in planned.source.structure["experiments"].values()
-    )
+    columns = ", ".join(column_list(shard.tables["experiments"]))
     connection.execute(
         f"INSERT OR IGNORE INTO main.experiments ({columns}) SELECT {columns}"
         " FROM shard.experiments WHERE experiment_id ="
@@ -149,9 +164,7 @@ def _register(
         },
     )
     # What the ledgers of merged inputs tell is history, and comes along.
-    history = ", ".join(
-        quote_identifier(column.name) for column in planned.source.structure[LEDGER].values()
-    )
+    history = ", ".join(column_list(shard.tables[LEDGER]))
     connection.execute(
         f"INSERT OR IGNORE INTO main.{LEDGER} ({history})"
         f" SELECT {history} FROM shard.{LEDGER} WHERE simulation_id = ?",
@@ -160,12 +173,16 @@ def _register(
 
 
 def _enter_in_ledger(connection: sqlite3.Connection, planned: SimulationPlan) -> None:
-    identity = planned.source.identity
+    source = planned.source
+    identity = source.identity
+    choices = dict(source.choices)
+    if planned.action is Action.REPLACE:
+        choices["replaced"] = True
     entry = {
-        "simulation_id": planned.simulation.simulation_id,
-        "fingerprint": planned.source.fingerprint,
-        "source_path": str(planned.source.path.absolute()),
-        "source_schema": "farm-merge 1",
+        SIMULATION_ID: planned.simulation_id,
+        "fingerprint": source.fingerprint,
+        "source_path": str(source.path.absolute()),
+        "source_schema": source.schema,
         "size_bytes": identity.size_bytes,
         "device": identity.device,
         "inode": identity.inode,
@@ -173,7 +190,7 @@ def _enter_in_ledger(connection: sqlite3.Connection, planned: SimulationPlan) ->
         "ctime_ns": identity.ctime_ns,
         "merged_at": now(),
         "row_counts": json.dumps(dict(planned.simulation.row_counts), sort_keys=True),
-        "choices": json.dumps({"replaced": True} if planned.action is Action.REPLACE else {}),
+        "choices": json.dumps(choices, sort_keys=True),
         "software": json.dumps(
             {
                 "farm-merge": __version__,
@@ -183,7 +200,15 @@ def _enter_in_ledger(connection: sqlite3.Connection, planned: SimulationPlan) ->
         ),
     }
     connection.execute(
-        f"INSERT OR REPLACE INTO main.{LEDGER} ({', '.join(entry)})"
-        f" VALUES ({', '.join(f':{name}' for name in entry)})",
-        entry,
+        f"DELETE FROM main.{LEDGER} WHERE simulation_id = ? AND fingerprint = ?",
+        (planned.simulation_id, source.fingerprint),
+    )
+    _insert(connection, LEDGER, entry)
+
+
+def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
+    names = ", ".join(map(quoted, row))
+    marks = ", ".join("?" * len(row))
+    connection.execute(
+        f"INSERT INTO main.{quoted(table)} ({names}) VALUES ({marks})", tuple(row.values())
     )

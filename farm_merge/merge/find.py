@@ -20,7 +20,9 @@ SIDE_SUFFIXES = ("-wal", "-shm", "-journal")
 """SQLite's own companions of a database: never a shard."""
 
 
-def find_shards(paths: Iterable[str | PathLike[str]], *, output: Path) -> tuple[Path, ...]:
+def find_shards(
+    paths: Iterable[str | PathLike[str]], *, output: Path | None = None
+) -> tuple[Path, ...]:
     """Return the files that `paths` mean, each once, in a stable order.
 
     Args:
@@ -31,7 +33,9 @@ def find_shards(paths: Iterable[str | PathLike[str]], *, output: Path) -> tuple[
     found: dict[str, Path] = {}
     for path in paths:
         for candidate in _expand(Path(path)):
-            if not candidate.name.endswith(SIDE_SUFFIXES) and not _is_same(candidate, output):
+            if not candidate.name.endswith(SIDE_SUFFIXES) and not (
+                output and _is_same(candidate, output)
+            ):
                 found.setdefault(os.path.realpath(candidate), candidate)
     return tuple(found.values())
 

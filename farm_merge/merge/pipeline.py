@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
 
 from farm_merge.driver import sqlite3
-from farm_merge.errors import OutputError, ShardError
-from farm_merge.merge.copy import Registration, add_columns, attached, copy_simulation
+from farm_merge.errors import OutputError, ShardError, StillWrittenError
+from farm_merge.merge.archive import archive_shards
+from farm_merge.merge.copy import Registration, copy_simulation
 from farm_merge.merge.find import find_shards
-from farm_merge.merge.inspect import (
-    Inspection,
-    inspect_shard,
-    read_experiments,
-    read_structure,
-    today,
-)
-from farm_merge.merge.plan import Action, LeftOut, OutputState, make_plan
+from farm_merge.merge.inspect import Inspection, inspect_shard, read_experiments
+from farm_merge.merge.naming import named
+from farm_merge.merge.plan import Action, LedgerEntry, LeftOut, OutputState, Plan, make_plan
 from farm_merge.merge.publish import (
     existing_output,
     locked,
@@ -29,8 +26,12 @@ from farm_merge.merge.publish import (
     read_output,
     require_usable,
     settle_output,
+    workshop,
 )
-from farm_merge.merge.source import identify, opened, readable
+from farm_merge.merge.rewrite import as_shard, count_changes
+from farm_merge.merge.source import attached, connect_untrusted, identify, snapshot
+from farm_merge.merge.structure import read_structure
+from farm_merge.merge.target import Target, make_target
 from farm_merge.merge.verify import require_health, same_content
 from farm_merge.schema import LEDGER
 
@@ -38,9 +39,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
 
-    from farm_merge.merge.plan import OnConflict, Plan, SimulationPlan
+    from farm_merge.merge.copy import Verification
+    from farm_merge.merge.inspect import OnDuplicateRow
+    from farm_merge.merge.plan import OnConflict, SimulationPlan
 
-__all__ = ["MergeReport", "Merged", "OnBadShard", "Progress", "merge_shards"]
+__all__ = [
+    "MergeReport",
+    "Merged",
+    "OnBadShard",
+    "Options",
+    "Progress",
+    "merge_shards",
+    "plan_merge",
+    "read_state",
+]
 
 OnBadShard = Literal["stop", "skip"]
 
@@ -50,13 +62,13 @@ class Progress:
     """How far a merge has come.
 
     Attributes:
-        phase: "wait", "inspect", "copy" or "verify".
+        phase: "wait", "inspect", "plan", "copy" or "verify".
         done: Files inspected, or rows copied.
         total: Files to inspect, or rows to copy.
         message: What just happened, in words.
     """
 
-    phase: Literal["wait", "inspect", "copy", "verify"]
+    phase: Literal["wait", "inspect", "plan", "copy", "verify"]
     done: int
     total: int
     message: str = ""
@@ -81,14 +93,18 @@ class MergeReport:
         output: The experiment database.
         simulations: What happened to each simulation of each input.
         left_out: What did not reach the output, and why.
-        notes: What else a reader should know.
+        details: How inputs were carried, where that is not as they stand.
+        notes: What a reader should know: what was not carried, and what contradicts.
+        archived: Inputs that were moved away, by `archive`: from where to where.
         seconds: Wall time of the whole merge.
     """
 
     output: Path
     simulations: tuple[Merged, ...]
     left_out: tuple[LeftOut, ...]
+    details: tuple[str, ...]
     notes: tuple[str, ...]
+    archived: tuple[tuple[Path, Path], ...]
     seconds: float
 
     @property
@@ -107,37 +123,60 @@ class MergeReport:
         return self.rows / self.seconds if self.seconds else 0.0
 
 
-def merge_shards(
-    paths: Iterable[str | PathLike[str]],
-    output: str | PathLike[str],
-    *,
-    experiment_id: str | None = None,
-    name: str | None = None,
-    description: str | None = None,
-    include_running: bool = False,
-    on_conflict: OnConflict = "error",
-    on_bad_shard: OnBadShard = "stop",
-    progress: Callable[[Progress], None] | None = None,
-) -> MergeReport:
-    """Merge shards into an experiment database, new or existing; the shards stay as they are.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user decides about a merge.
 
-    A new output appears whole or not at all. An existing one is extended by one transaction a
-    simulation. Merging the same shards again changes nothing. Several processes may merge into
-    one output: they take turns.
-
-    Args:
-        paths: Files, folders and glob patterns.
-        output: The experiment database.
+    Attributes:
         experiment_id: The experiment of the merged simulations; by default their own, and the
             output's stem for those that have none.
         name: Name of the experiment, if it is new.
         description: Description of the experiment, if it is new.
+        simulation_id: What to call runs whose files do not tell it, with `{stem}`, `{parent}` and
+            `{grandparent}`; by default the stem, and as many folders as tell them apart.
         include_running: Merge runs that have not ended, as far as they got.
         on_conflict: What wins when a simulation_id stands for different data: "error" stops before
             anything is written, "skip" keeps what was there first, "replace" takes the new.
-        on_bad_shard: Whether an unreadable input stops the merge before anything is written, or
-            is left out and reported.
+        on_bad_shard: Whether an input that cannot be merged stops the merge before anything is
+            written, or is left out and reported.
+        on_duplicate_row: Which of several rows with one key is carried; "error" makes it an input
+            that cannot be merged.
+        verify: What is compared with the source before it is kept: "none", "counts" (rows of every
+            simulation and table, and SQLite's check of a new output), or "content" as well.
+        archive: A folder to which inputs are moved once all of their simulations are in the
+            output.
+    """
+
+    experiment_id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    simulation_id: str | None = None
+    include_running: bool = False
+    on_conflict: OnConflict = "error"
+    on_bad_shard: OnBadShard = "stop"
+    on_duplicate_row: OnDuplicateRow = "error"
+    verify: Verification = "counts"
+    archive: Path | None = None
+
+
+def merge_shards(
+    paths: Iterable[str | PathLike[str]],
+    output: str | PathLike[str],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> MergeReport:
+    """Merge shards and legacy files into an experiment database, new or existing.
+
+    The inputs stay as they are. A new output appears whole or not at all. An existing one is
+    extended by one transaction a simulation. Merging the same files again changes nothing. Several
+    processes may merge into one output: they take turns.
+
+    Args:
+        paths: Files, folders and glob patterns.
+        output: The experiment database.
         progress: Called as the work goes on.
+        options: The fields of `Options`.
 
     Raises:
         ShardError: If inputs cannot be merged and `on_bad_shard` is "stop"; all are named.
@@ -145,50 +184,125 @@ def merge_shards(
         OutputError: If the output cannot be written or is something else.
     """
     started = time.perf_counter()
-    output = Path(output)
-    report = progress or _silent
-    registration = Registration(experiment_id, output.stem, name, description)
-    with locked(output, lambda who: report(Progress("wait", 0, 0, f"{output} is held by {who}"))):
-        require_usable(output)
-        files = find_shards(paths, output=output)
-        inspections, bad = _inspect_all(files, report)
-        if bad and on_bad_shard == "stop":
-            raise ShardError(_listed(bad))
-        plan = make_plan(
-            inspections,
-            _output_state(output),
-            _comparer(output),
-            include_running=include_running,
-            on_conflict=on_conflict,
-        )
-        _carry_out(plan, output, registration, report)
+    output, chosen, report = Path(output), Options(**options), progress or _silent
+    if chosen.archive and chosen.verify == "none":
+        raise OutputError("inputs are only moved away once they are verified: not with verify=none")
+    archived: tuple[tuple[Path, Path], ...] = ()
+    with (
+        locked(output, lambda who: report(Progress("wait", 0, 0, f"{output} is held by {who}"))),
+        workshop(output) as folder,
+    ):
+        plan = _make_plan(paths, output, chosen, folder, report)
+        for each in plan.simulations:
+            if not each.action.writes:
+                report(Progress("plan", 0, 0, _line(each)))
+        _carry_out(plan, output, chosen, folder, report)
+        if chosen.archive:
+            archived = archive_shards(plan, chosen.archive)
     return MergeReport(
         output,
         tuple(_told(each) for each in plan.simulations),
-        (*bad, *plan.left_out),
+        plan.left_out,
+        plan.details,
         plan.notes,
+        archived,
         time.perf_counter() - started,
     )
+
+
+def plan_merge(
+    paths: Iterable[str | PathLike[str]],
+    output: str | PathLike[str],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Plan:
+    """Decide what `merge_shards` would do, and write nothing.
+
+    Args:
+        paths: Files, folders and glob patterns.
+        output: The experiment database.
+        progress: Called as the work goes on.
+        options: The fields of `Options`.
+
+    Raises:
+        ShardError, ConflictError, OutputError: As `merge_shards` would.
+    """
+    with TemporaryDirectory(prefix="farm-merge-") as folder:
+        return _make_plan(
+            paths, Path(output), Options(**options), Path(folder), progress or _silent
+        )
 
 
 def _silent(_: Progress) -> None:
     """Report to nobody."""
 
 
+def _make_plan(
+    paths: Iterable[str | PathLike[str]],
+    output: Path,
+    options: Options,
+    folder: Path,
+    report: Callable[[Progress], None],
+) -> Plan:
+    require_usable(output)
+    files = find_shards(paths, output=output)
+    inspections, bad, running = _inspect_all(files, options, folder, report)
+    state = read_state(output)
+    target, misfits = _fitting_target(inspections, state, folder)
+    bad += [LeftOut(path, reason) for path, reason in misfits.items()]
+    if bad and options.on_bad_shard == "stop":
+        raise ShardError(_listed(bad))
+    if misfits:
+        inspections = [each for each in inspections if each.path not in misfits]
+        target, _ = make_target(inspections, state.structure, count_changes)
+    same = _comparer(output, target, folder)
+    plan = make_plan(
+        named(inspections, state, same, options.simulation_id),
+        state,
+        target,
+        same,
+        include_running=options.include_running,
+        on_conflict=options.on_conflict,
+    )
+    return replace(plan, left_out=(*bad, *running, *plan.left_out))
+
+
 def _inspect_all(
-    files: tuple[Path, ...], report: Callable[[Progress], None]
-) -> tuple[list[Inspection], list[LeftOut]]:
+    files: tuple[Path, ...],
+    options: Options,
+    folder: Path,
+    report: Callable[[Progress], None],
+) -> tuple[list[Inspection], list[LeftOut], list[LeftOut]]:
+    """Return what is known of the inputs, those that are bad, and those that are being written."""
     if not files:
         raise ShardError("no database found among the inputs (*.db, *.sqlite, *.sqlite3)")
     inspections: list[Inspection] = []
     bad: list[LeftOut] = []
+    running: list[LeftOut] = []
     for number, path in enumerate(files, start=1):
         try:
-            inspections.append(inspect_shard(path))
+            inspections.append(_inspect(path, options, folder / f"running-{number}.db"))
+        except StillWrittenError as exc:
+            running.append(_left_out(path, exc))
         except ShardError as exc:
-            bad.append(LeftOut(path, str(exc).removeprefix(f"{path}: ")))
+            bad.append(_left_out(path, exc))
         report(Progress("inspect", number, len(files)))
-    return inspections, bad
+    return inspections, bad, running
+
+
+def _inspect(path: Path, options: Options, copy: Path) -> Inspection:
+    try:
+        return inspect_shard(path, options.on_duplicate_row)
+    except StillWrittenError:
+        if not options.include_running:
+            raise
+    snapshot(path, copy)
+    return inspect_shard(path, options.on_duplicate_row, copy)
+
+
+def _left_out(path: Path, reason: ShardError) -> LeftOut:
+    return LeftOut(path, str(reason).removeprefix(f"{path}: "))
 
 
 def _listed(bad: list[LeftOut]) -> str:
@@ -198,33 +312,64 @@ def _listed(bad: list[LeftOut]) -> str:
     return "\n".join(lines)
 
 
-def _output_state(output: Path) -> OutputState:
+def read_state(output: Path) -> OutputState:
+    """Return what an output holds before a merge."""
     if not output.exists():
-        return OutputState(today())
+        return OutputState()
     with read_output(output) as connection:
         ids = connection.execute("SELECT simulation_id FROM simulations")
+        entries = connection.execute(
+            f"SELECT simulation_id, fingerprint, source_path FROM {LEDGER} ORDER BY merged_at"
+        )
         return OutputState(
             read_structure(connection),
             frozenset(simulation_id for (simulation_id,) in ids),
-            frozenset(connection.execute(f"SELECT simulation_id, fingerprint FROM {LEDGER}")),
+            frozenset(LedgerEntry(*entry) for entry in entries),
             read_experiments(connection),
         )
 
 
-def _comparer(output: Path) -> Callable[[Inspection, Inspection | None, str], bool]:
+def _fitting_target(
+    inspections: list[Inspection], state: OutputState, folder: Path
+) -> tuple[Target, dict[Path, str]]:
+    """Return the target, and the inputs that do not fit into it, each with the reason."""
+    target, misfits = make_target(inspections, state.structure, count_changes)
+    for source in inspections:
+        if source.path in target.to_try and source.path not in misfits:
+            try:
+                with as_shard(source, target, folder):
+                    pass
+            except ShardError as exc:
+                misfits[source.path] = str(exc).removeprefix(f"{source.path}: ")
+    return target, misfits
+
+
+def _comparer(
+    output: Path, target: Target, folder: Path
+) -> Callable[[Inspection, Inspection | None, str], bool]:
     """Return what tells whether an input has the same data as another input, or as the output."""
 
     def same(source: Inspection, rival: Inspection | None, simulation_id: str) -> bool:
-        left = opened(rival.path) if rival else read_output(output)
-        with left as connection, readable(source.path) as uri, attached(connection, uri):
-            structure = read_structure(connection)
-            return same_content(connection, simulation_id, structure, source.structure)
+        with ExitStack() as stack:
+            if rival is None:
+                connection = stack.enter_context(read_output(output))
+            else:
+                uri = stack.enter_context(as_shard(rival, target, folder))
+                connection = stack.enter_context(closing(connect_untrusted(uri)))
+            uri = stack.enter_context(as_shard(source, target, folder))
+            stack.enter_context(attached(connection, uri, "shard"))
+            left, right = read_structure(connection), read_structure(connection, "shard")
+            return same_content(connection, simulation_id, left, right)
 
     return same
 
 
 def _carry_out(
-    plan: Plan, output: Path, registration: Registration, report: Callable[[Progress], None]
+    plan: Plan,
+    output: Path,
+    options: Options,
+    folder: Path,
+    report: Callable[[Progress], None],
 ) -> None:
     exists = output.exists()
     try:
@@ -233,9 +378,10 @@ def _carry_out(
                 settle_output(output)
             return
         with (existing_output if exists else new_output)(output) as connection:
-            add_columns(connection, plan.added_columns)
-            _copy_all(connection, plan, registration, report)
-            if not exists:
+            for statement in plan.target.additions:
+                connection.execute(statement)
+            _copy_all(connection, plan, output, options, folder, report)
+            if not exists and options.verify != "none":
                 report(Progress("verify", plan.rows, plan.rows))
                 require_health(connection)
     except (sqlite3.Error, OSError) as exc:
@@ -246,9 +392,14 @@ def _carry_out(
 def _copy_all(
     connection: sqlite3.Connection,
     plan: Plan,
-    registration: Registration,
+    output: Path,
+    options: Options,
+    folder: Path,
     report: Callable[[Progress], None],
 ) -> None:
+    registration = Registration(
+        options.experiment_id, output.stem, options.name, options.description
+    )
     done, total = 0, plan.rows
 
     def advance(rows: int) -> None:
@@ -257,31 +408,37 @@ def _copy_all(
         report(Progress("copy", done, total))
 
     for source, group in groupby(plan.to_write, key=lambda each: each.source):
-        with _unchanged(source) as uri, attached(connection, uri):
+        with _unchanged(source, plan.target, folder) as uri, attached(connection, uri, "shard"):
             for planned in group:
-                copy_simulation(connection, planned, registration, advance)
-                message = f"{planned.action}: {planned.simulation.simulation_id} ({source.path})"
-                report(Progress("copy", done, total, message))
+                copy_simulation(connection, planned, registration, options.verify, advance)
+                report(Progress("copy", done, total, _line(planned)))
 
 
 @contextmanager
-def _unchanged(source: Inspection) -> Iterator[str]:
-    """Yield the URI of an input, and see that it is what was inspected, before and after."""
+def _unchanged(source: Inspection, target: Target, folder: Path) -> Iterator[str]:
+    """Yield the URI of an input as a shard, and see that it is what was inspected."""
     _require_unchanged(source)
-    with readable(source.path) as uri:
+    with as_shard(source, target, folder) as uri:
         yield uri
     _require_unchanged(source)
 
 
 def _require_unchanged(source: Inspection) -> None:
-    if identify(source.path) != source.identity:
+    if source.copy is None and identify(source.path) != source.identity:
         raise ShardError(
             f"{source.path}: changed after it was inspected; run the merge again when it rests"
         )
 
 
+def _line(planned: SimulationPlan) -> str:
+    return f"{planned.action}: {planned.source.path} [{planned.simulation_id}] ({planned.reason})"
+
+
 def _told(planned: SimulationPlan) -> Merged:
-    found = planned.simulation
     return Merged(
-        found.simulation_id, planned.source.path, planned.action, planned.reason, found.rows
+        planned.simulation_id,
+        planned.source.path,
+        planned.action,
+        planned.reason,
+        planned.simulation.rows,
     )

@@ -7,16 +7,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from farm_merge.errors import ConflictError, ShardError
+from farm_merge.errors import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from farm_merge.merge.inspect import Column, Found, Inspection, Structure
+    from farm_merge.merge.inspect import Found, Inspection
+    from farm_merge.merge.structure import Structure
+    from farm_merge.merge.target import Target
 
 __all__ = [
     "Action",
+    "LedgerEntry",
     "LeftOut",
     "OnConflict",
     "OutputState",
@@ -51,6 +55,11 @@ class SimulationPlan:
     action: Action
     reason: str
 
+    @property
+    def simulation_id(self) -> str:
+        """The simulation, by its name in the output."""
+        return str(self.simulation.simulation_id)
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
@@ -62,29 +71,54 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputState:
-    """What the output holds before the merge; nothing, where it does not exist."""
+class LedgerEntry:
+    """What the output's ledger says of a file."""
 
-    structure: Structure = field(hash=False)
+    simulation_id: str
+    fingerprint: str
+    source_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputState:
+    """What the output holds before the merge.
+
+    Attributes:
+        structure: Its tables; None where it does not exist.
+        simulation_ids: Its simulations.
+        ledger: What was merged from where.
+        experiments: What it says about experiments.
+    """
+
+    structure: Structure | None = field(default=None, hash=False)
     simulation_ids: frozenset[str] = frozenset()
-    ledger: frozenset[tuple[str, str]] = frozenset()
+    ledger: frozenset[LedgerEntry] = frozenset()
     experiments: Mapping[str, tuple[object, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole merge, decided: a value that can be shown or carried out."""
+    """The whole merge, decided: a value that can be shown or carried out.
+
+    Attributes:
+        simulations: What happens to each simulation of each input.
+        left_out: What does not reach the output, and why.
+        target: The tables of the output.
+        details: How inputs are carried, where that is not as they stand.
+        notes: What a reader should know: what is not carried, and what contradicts.
+    """
 
     simulations: tuple[SimulationPlan, ...]
     left_out: tuple[LeftOut, ...]
-    added_columns: tuple[tuple[str, Column], ...]
+    target: Target = field(hash=False)
+    details: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
     def to_write(self) -> tuple[SimulationPlan, ...]:
         """The simulations that are copied, in the order of their keys."""
         written = (each for each in self.simulations if each.action.writes)
-        return tuple(sorted(written, key=lambda each: each.simulation.simulation_id))
+        return tuple(sorted(written, key=lambda each: each.simulation_id))
 
     @property
     def rows(self) -> int:
@@ -99,6 +133,7 @@ SameContent = Callable[["Inspection", "Inspection | None", str], bool]
 def make_plan(
     inspections: Iterable[Inspection],
     output: OutputState,
+    target: Target,
     same_content: SameContent,
     *,
     include_running: bool,
@@ -107,8 +142,9 @@ def make_plan(
     """Decide what happens to every simulation of every input.
 
     Args:
-        inspections: What is known of the inputs.
+        inspections: What is known of the inputs; all simulations have their names.
         output: What the output holds.
+        target: The tables in which the rows have their place.
         same_content: Tells whether two versions of a simulation have the same data.
         include_running: Whether runs that have not ended are merged as far as they got.
         on_conflict: What wins when a simulation_id stands for different data.
@@ -121,16 +157,17 @@ def make_plan(
     conflicts: list[str] = []
     taken: dict[str, Inspection] = {}
     inspections = tuple(inspections)
+    merged = {(each.simulation_id, each.fingerprint) for each in output.ledger}
     for source in inspections:
         for found in source.simulations:
             if found.status == "running" and not include_running:
                 reason = "its run has not ended; --include-running takes what is committed"
                 left_out.append(LeftOut(source.path, reason, found.simulation_id))
                 continue
-            decided = _decide(source, found, output, taken, same_content, on_conflict)
+            decided = _decide(source, found, output, merged, taken, same_content, on_conflict)
             simulations.append(decided)
             if decided.action is not Action.SKIP:
-                taken.setdefault(found.simulation_id, source)
+                taken.setdefault(str(found.simulation_id), source)
             else:
                 left_out.append(LeftOut(source.path, decided.reason, found.simulation_id))
                 conflicts.append(f"{source.path}: {decided.reason}")
@@ -142,8 +179,12 @@ def make_plan(
     return Plan(
         tuple(simulations),
         tuple(left_out),
-        _added_columns(inspections, output.structure),
-        (*_experiment_notes(inspections, output), *_not_carried_notes(inspections)),
+        target,
+        (*target.notes, *_told_once((each.path, each.details) for each in inspections)),
+        (
+            *_experiment_notes(inspections, output),
+            *_told_once((each.path, each.notes) for each in inspections),
+        ),
     )
 
 
@@ -151,12 +192,13 @@ def _decide(
     source: Inspection,
     found: Found,
     output: OutputState,
+    merged: AbstractSet[tuple[str, str]],
     taken: Mapping[str, Inspection],
     same_content: SameContent,
     on_conflict: OnConflict,
 ) -> SimulationPlan:
-    simulation_id = found.simulation_id
-    if (simulation_id, source.fingerprint) in output.ledger:
+    simulation_id = str(found.simulation_id)
+    if (simulation_id, source.fingerprint) in merged and simulation_id in output.simulation_ids:
         return SimulationPlan(source, found, Action.ALREADY_MERGED, "the ledger has this very file")
     rival = taken.get(simulation_id)
     if rival is None and simulation_id not in output.simulation_ids:
@@ -183,31 +225,12 @@ def _experiment_notes(inspections: Iterable[Inspection], output: OutputState) ->
                 )
 
 
-def _not_carried_notes(inspections: Iterable[Inspection]) -> Iterator[str]:
-    for source in inspections:
-        if source.not_carried:
-            yield f"{source.path}: holds no data, so not carried: {', '.join(source.not_carried)}"
-
-
-def _added_columns(
-    inspections: Iterable[Inspection], structure: Structure
-) -> tuple[tuple[str, Column], ...]:
-    """Return the columns that inputs have and the output lacks, each once."""
-    added: dict[tuple[str, str], Column] = {}
-    for source in inspections:
-        for table, columns in source.structure.items():
-            for key, column in columns.items():
-                if key not in structure[table]:
-                    _require_same_type(
-                        source, table, column, added.setdefault((table, key), column)
-                    )
-    return tuple((table, column) for (table, _), column in added.items())
-
-
-def _require_same_type(source: Inspection, table: str, column: Column, chosen: Column) -> None:
-    if column.declared_type.upper() != chosen.declared_type.upper():
-        raise ShardError(
-            f"{source.path}: table {table}, column {column.name} is declared"
-            f" {column.declared_type or 'without type'}, in another shard"
-            f" {chosen.declared_type or 'without type'}; values could change, so nothing was merged"
-        )
+def _told_once(told: Iterable[tuple[Path, Iterable[str]]]) -> Iterator[str]:
+    """Tell something once for all files of which it is true."""
+    paths: dict[str, list[Path]] = {}
+    for path, notes in told:
+        for note in notes:
+            paths.setdefault(note, []).append(path)
+    for note, files in paths.items():
+        others = f" and {len(files) - 1:,} others" if len(files) > 1 else ""
+        yield f"{files[0]}{others}: {note}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import shutil
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ __all__ = [
     "require_usable",
     "settle",
     "settle_output",
+    "workshop",
 ]
 
 _BUSY_TIMEOUT_SECONDS = 60
@@ -71,6 +73,25 @@ def _lock(path: Path, on_wait: Callable[[str], None]) -> int:
         if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
             return descriptor
         os.close(descriptor)  # its holder was done and took the file away
+
+
+@contextmanager
+def workshop(output: Path) -> Iterator[Path]:
+    """Yield a private folder beside an output, whose lock is held; nothing of it stays.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    folder = output.with_name(f".{output.name}.work")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed merge left
+        folder.mkdir()
+    except OSError as exc:
+        raise OutputError(f"{folder}: cannot be made ({exc.strerror})") from exc
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_usable(output: Path) -> None:
@@ -193,6 +214,7 @@ def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_SECONDS)
     # What shards bring along is data: nothing in an attached schema may run.
     connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA ignore_check_constraints=ON")
     return connection
 
 

@@ -10,25 +10,38 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import xxhash
 
 from farm_merge.driver import file_uri, sqlite3
-from farm_merge.errors import ShardError
+from farm_merge.errors import ShardError, StillWrittenError
+from farm_merge.merge.transcode import transcode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
 
-__all__ = ["Identity", "fingerprint", "identify", "opened", "readable"]
+__all__ = [
+    "STILL_WRITTEN",
+    "Identity",
+    "attached",
+    "connect_untrusted",
+    "fingerprint",
+    "identify",
+    "opened",
+    "readable",
+    "snapshot",
+]
 
 _CHUNK_BYTES = 1 << 20
 _HEADER = b"SQLite format 3\0"
+
+STILL_WRITTEN = "its run is writing it; --include-running takes what is committed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,42 +104,85 @@ def fingerprint(path: Path) -> str:
 def readable(path: Path) -> Iterator[str]:
     """Yield a URI under which SQLite reads what is committed in `path`, and touches nothing else.
 
+    Text in UTF-16 comes as UTF-8, since SQLite attaches no database of another encoding.
+
     Raises:
-        ShardError: If the file changes while it is copied.
+        ShardError: If the file is damaged or changes while it is copied.
     """
     companions = _companions(path)
-    if not companions:
-        yield file_uri(path, mode="ro", immutable=1)
-        return
-    with tempfile.TemporaryDirectory(prefix="farm-merge-") as folder:
-        before = [identify(file) for file in (path, *companions)]
-        for file in (path, *companions):
-            shutil.copyfile(file, Path(folder, file.name))
-        if [identify(file) for file in (path, *companions)] != before:
-            raise ShardError(f"{path}: is being written; merge it when its run has ended")
-        yield file_uri(Path(folder, path.name))
+    with ExitStack() as stack:
+        uri = file_uri(path, mode="ro", immutable=1)
+        if companions:
+            folder = stack.enter_context(TemporaryDirectory(prefix="farm-merge-"))
+            before = [identify(file) for file in (path, *companions)]
+            for file in (path, *companions):
+                shutil.copyfile(file, Path(folder, file.name))
+            if [identify(file) for file in (path, *companions)] != before:
+                raise StillWrittenError(f"{path}: {STILL_WRITTEN}")
+            uri = file_uri(Path(folder, path.name))
+        if _is_utf16(path):
+            folder = stack.enter_context(TemporaryDirectory(prefix="farm-merge-"))
+            twin = Path(folder, "utf-8.db")
+            try:
+                transcode(uri, twin)
+            except sqlite3.DatabaseError as exc:
+                raise ShardError(f"{path}: SQLite cannot read it ({exc})") from exc
+            uri = file_uri(twin)
+        yield uri
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    """Open a database whose triggers, views and functions must not run, only to read it."""
+def snapshot(path: Path, copy: Path) -> None:
+    """Copy what is committed in a file that a run is writing, as any reader of it would see it.
+
+    This is the one way in which an input is opened together with its run: SQLite's own locks keep
+    the two apart.
+
+    Raises:
+        ShardError: If SQLite cannot read the file.
+    """
+    try:
+        with (
+            closing(sqlite3.connect(file_uri(path, mode="ro"), uri=True, timeout=60)) as live,
+            closing(sqlite3.connect(file_uri(copy), uri=True)) as taken,
+        ):
+            live.backup(taken)
+            taken.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.DatabaseError as exc:
+        raise ShardError(f"{path}: SQLite cannot read it ({exc})") from exc
+
+
+def connect_untrusted(uri: str = ":memory:") -> sqlite3.Connection:
+    """Open a database to which files are attached whose code must not run."""
     connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-    for pragma in ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0"):
+    for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0"):
         connection.execute(f"PRAGMA {pragma}")
-    # CHECK expressions of the file are data too: a health check must not run them.
+    # CHECK expressions of a file are data too: neither a health check nor a copy runs them.
     connection.execute("PRAGMA ignore_check_constraints=ON")
     return connection
 
 
 @contextmanager
+def attached(connection: sqlite3.Connection, uri: str, schema: str) -> Iterator[None]:
+    """Attach a database; one at a time, so SQLite's limit of ten is never met."""
+    connection.execute(f"ATTACH DATABASE ? AS {schema}", (uri,))
+    try:
+        yield
+    finally:
+        connection.execute(f"DETACH DATABASE {schema}")
+
+
+@contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection that reads `path` untrusted and untouched.
+    """Yield a connection that reads `path`, attached as `source`, untrusted and untouched.
 
     Raises:
         ShardError: If SQLite cannot read the file.
     """
     with readable(path) as uri:
         try:
-            with closing(_connect(uri)) as connection:
+            with closing(connect_untrusted()) as connection:
+                connection.execute("ATTACH DATABASE ? AS source", (uri,))
+                connection.execute("PRAGMA query_only=ON")
                 yield connection
         except sqlite3.DatabaseError as exc:
             raise ShardError(f"{path}: SQLite cannot read it ({exc})") from exc
@@ -136,6 +192,13 @@ def _companions(path: Path) -> list[Path]:
     """Return the WAL and the journal beside a file, where they hold anything."""
     beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
     return [each for each in beside if each.exists() and each.stat().st_size > 0]
+
+
+def _is_utf16(path: Path) -> bool:
+    """Read the text encoding in the header (https://www.sqlite.org/fileformat2.html, 1.3.13)."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(56)
+        return int.from_bytes(file.read(4), "big") in {2, 3}
 
 
 def _update(digest: xxhash.xxh3_128, file: FileIO) -> None:

@@ -1,0 +1,111 @@
+"""Rewrite: a file of any schema becomes a shard in a private folder, by its mapping."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlite_utils.db import quote_identifier as quoted
+
+from farm_merge.driver import file_uri, sqlite3
+from farm_merge.errors import ShardError
+from farm_merge.merge.definition import SIMULATION_ID, affinity
+from farm_merge.merge.source import attached, connect_untrusted, opened, readable
+from farm_merge.merge.target import Changes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farm_merge.merge.inspect import Inspection
+    from farm_merge.merge.mapping import TableMapping
+    from farm_merge.merge.target import Target
+
+__all__ = ["as_shard", "count_changes"]
+
+_VERBS = {"first": "INSERT OR IGNORE", "last": "INSERT OR REPLACE"}
+
+
+@contextmanager
+def as_shard(source: Inspection, target: Target, folder: Path) -> Iterator[str]:
+    """Yield the URI of a shard with the simulations of an input: its own, or a rewritten one.
+
+    Args:
+        source: The input; its simulations have their names.
+        target: The tables of the output.
+        folder: A private folder for the rewritten shard, which is gone afterwards.
+
+    Raises:
+        ShardError: If SQLite refuses a row, with the table it is in.
+    """
+    if target.fits(source):
+        with readable(source.file) as uri:
+            yield uri
+        return
+    descriptor, name = tempfile.mkstemp(suffix=".db", dir=folder)
+    os.close(descriptor)
+    shard = Path(name)
+    try:
+        _rewrite(source, target, shard)
+        yield file_uri(shard)
+    finally:
+        shard.unlink()
+
+
+def count_changes(
+    source: Inspection, mapping: TableMapping, column: str, declared_type: str
+) -> Changes:
+    """Let SQLite store a column of a file under another declared type, and count what changes."""
+    expression = dict(mapping.columns).get(column)
+    if expression is None:
+        return Changes(0, 0)
+    both_numbers = "typeof(before) IN ('integer', 'real') AND typeof(after) IN ('integer', 'real')"
+    with opened(source.file) as connection:
+        connection.execute("PRAGMA query_only=OFF")
+        connection.execute(f"CREATE TABLE main.probe (before, after {affinity(declared_type)})")
+        connection.execute(
+            f"INSERT INTO main.probe SELECT {expression}, {expression} {mapping.origin}"
+            f" WHERE typeof({expression}) <> 'null'",
+            {SIMULATION_ID: source.simulations[0].simulation_id},
+        )
+        different, equal = connection.execute(
+            "SELECT count(*), coalesce(sum("
+            f"{both_numbers} AND before = after), 0) FROM main.probe"
+            " WHERE typeof(before) <> typeof(after) OR before IS NOT after"
+        ).fetchone()
+    return Changes(different - equal, equal)
+
+
+def _rewrite(source: Inspection, target: Target, shard: Path) -> None:
+    with closing(connect_untrusted(file_uri(shard))) as connection:
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("BEGIN")
+        for statement in target.statements:
+            connection.execute(statement)
+        connection.execute("COMMIT")
+        with readable(source.file) as uri, attached(connection, uri, "source"):
+            connection.execute("BEGIN")
+            for mapping in source.mapping:
+                _fill(connection, source, mapping)
+            connection.execute("COMMIT")
+
+
+def _fill(connection: sqlite3.Connection, source: Inspection, mapping: TableMapping) -> None:
+    choice = source.choices.get("duplicate_rows")
+    kept = choice.get(mapping.target, {}).get("kept") if isinstance(choice, dict) else None
+    verb, order = _VERBS.get(kept or "", "INSERT"), " ORDER BY t.rowid" if kept else ""
+    columns = dict(mapping.columns)
+    if mapping.target != "experiments":
+        columns = {SIMULATION_ID: mapping.simulation, **columns}
+    names, expressions = ", ".join(map(quoted, columns)), ", ".join(columns.values())
+    try:
+        connection.execute(
+            f"{verb} INTO main.{quoted(mapping.target)} ({names})"
+            f" SELECT {expressions} {mapping.origin}{order}",
+            {SIMULATION_ID: source.simulations[0].simulation_id},
+        )
+    except sqlite3.IntegrityError as exc:
+        raise ShardError(f"{source.path}: table {mapping.source}: {exc}") from exc

@@ -1,0 +1,117 @@
+"""Transcode: a database whose text is UTF-16 becomes the same database in UTF-8."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from sqlite_utils.db import quote_identifier as quoted
+
+from farm_merge.driver import file_uri, sqlite3
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["transcode"]
+
+_BATCH_ROWS = 1000
+
+
+class _Text(bytes):
+    """The bytes of a TEXT value, to be told from those of a BLOB."""
+
+
+def transcode(uri: str, twin: Path) -> None:
+    """Copy a database table by table into a new one in UTF-8.
+
+    Args:
+        uri: The database.
+        twin: Where the new one is made.
+
+    Raises:
+        sqlite3.DatabaseError: If the database cannot be read, or is damaged.
+    """
+    with (
+        closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as old,
+        closing(sqlite3.connect(file_uri(twin), uri=True, isolation_level=None)) as new,
+    ):
+        for connection in (old, new):
+            connection.execute("PRAGMA trusted_schema=OFF")
+            connection.execute("PRAGMA ignore_check_constraints=ON")
+        new.execute("PRAGMA journal_mode=OFF")
+        (verdict,) = old.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(f"damaged: {verdict}")
+        schema = old.execute(
+            "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        ).fetchall()
+        old.text_factory = _Text
+        new.execute("BEGIN")
+        for pragma in ("application_id", "user_version"):
+            (value,) = old.execute(f"PRAGMA {pragma}").fetchone()
+            new.execute(f"PRAGMA {pragma} = {value}")
+        rest = []
+        for kind, name, table, sql in schema:
+            if kind == "table" and not sql.upper().startswith("CREATE VIRTUAL"):
+                new.execute(sql)
+                _copy(old, new, name)
+            else:
+                rest.append((kind, name, table, sql))
+        _enter(new, rest)
+        new.execute("COMMIT")
+
+
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
+    told = new.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+    names = [name for _, name, *_, hidden in told if not hidden]
+    columns = ", ".join(map(quoted, names))
+    rows = old.execute(f"SELECT {columns} FROM {quoted(table)} {_order(new, table, names)}")
+    insert = f"INSERT INTO {quoted(table)} ({columns}) VALUES "
+    plain = insert + f"({', '.join('?' * len(names))})"
+    while batch := rows.fetchmany(_BATCH_ROWS):
+        decoded = list(map(_decoded, batch))
+        if not any(isinstance(value, _Text) for values in decoded for value in values):
+            new.executemany(plain, decoded)
+            continue
+        for values in decoded:
+            # Text that is no valid UTF-8 is bound as bytes, and made text by SQLite.
+            marks = ("CAST(? AS TEXT)" if isinstance(each, _Text) else "?" for each in values)
+            new.execute(f"{insert}({', '.join(marks)})", values)
+
+
+def _order(new: sqlite3.Connection, table: str, names: list[str]) -> str:
+    """Keep the order of rowids, which numbers the rows of tables without a key."""
+    taken = {name.lower() for name in names}
+    without_rowid = new.execute(
+        "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", (table,)
+    ).fetchone()
+    rowid = next((each for each in ("rowid", "_rowid_", "oid") if each not in taken), None)
+    return f"ORDER BY {rowid}" if rowid and without_rowid == (0,) else ""
+
+
+def _decoded(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(_text(value) if isinstance(value, _Text) else value for value in row)
+
+
+def _text(value: _Text) -> str | _Text:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _enter(new: sqlite3.Connection, objects: list[tuple[str, str, str, str]]) -> None:
+    """Write indexes, views, triggers and virtual tables into the schema, so that they are told.
+
+    They are not made: no module or expression of the file runs, and nothing is read through them.
+    """
+    real = [each for each in objects if each[0] == "index"]
+    for _, _, _, sql in real:
+        new.execute(sql)
+    new.execute("PRAGMA writable_schema=ON")
+    new.executemany(
+        "INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql) VALUES (?, ?, ?, 0, ?)",
+        [each for each in objects if each[0] != "index"],
+    )
+    new.execute("PRAGMA writable_schema=OFF")
