@@ -239,6 +239,8 @@ def _derive(
     columns: dict[str, str],
 ) -> str:
     """Add the columns of today that a file tells elsewhere; return what has to be joined."""
+    if found.merged:
+        return ""
     present = {each.name.lower() for each in found.columns}
     for (table, name), (needed, expression) in legacy.DERIVED.items():
         if table == target and name not in columns and needed <= present:
@@ -249,6 +251,8 @@ def _derive(
     if target != "simulation_steps" or metrics is None or "step_id" not in present:
         return ""
     wanted = [name for name in legacy.STEP_METRICS if name not in columns]
+    if not wanted:
+        return ""
     columns.update({name: f"m.{name}" for name in wanted})
     picked = ", ".join(
         f"max(CASE metric_name WHEN '{name}' THEN metric_value END) AS {name}" for name in wanted
@@ -321,7 +325,10 @@ def _own(
         if not found.merged
         else found.foreign_keys,
     )
-    indexes = tuple(replace(each, table=definition.name) for each in indexes)
+    indexes = tuple(
+        replace(each, table=definition.name, name=_index_name(each, definition.name))
+        for each in indexes
+    )
     return TableMapping(
         found.name, definition, tuple(columns.items()), simulation, "", indexes, tuple(notes)
     )
@@ -340,6 +347,12 @@ def _with_renamed_id(table: TableDefinition) -> TableDefinition:
         key=tuple(map(renamed, table.key)),
         uniques=tuple(tuple(map(renamed, terms)) for terms in table.uniques),
     )
+
+
+def _index_name(index: IndexDefinition, table: str) -> str:
+    """Return a name that no index of today's has: indexes share one name space."""
+    ours = {each.name.lower() for found in today().indexes.values() for each in found}
+    return f"{table}_{index.name}" if index.name.lower() in ours else index.name
 
 
 def _own_index(index: IndexDefinition, facts: Facts) -> IndexDefinition | None:

@@ -126,7 +126,7 @@ def _structure(rows: tuple[_SchemaRow, ...], merged_form: bool) -> Structure:
         if not sql or table in behind or table in virtual:
             continue
         if kind == "table":
-            tables[name.lower()] = _definition(sql, merged_form)
+            tables[name.lower()] = _definition(name, sql, merged_form)
         elif kind == "index" and (index := _index(sql)):
             indexes[table.lower()] = (*indexes.get(table.lower(), ()), index)
     views = tuple(f"{kind} {name}" for kind, name, *_ in rows if kind in {"view", "trigger"})
@@ -145,14 +145,18 @@ def _index(sql: str) -> IndexDefinition | None:
 
 
 @lru_cache(maxsize=1024)
-def _definition(sql: str, merged_form: bool) -> TableDefinition:
+def _definition(name: str, sql: str, merged_form: bool) -> TableDefinition:
     """Read a CREATE TABLE statement, and let SQLite say whether it was understood."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        # Put into the schema and not executed: functions that it calls may not exist here.
         connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute(sql)
-        (name,) = connection.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'table'"
-        ).fetchone()
+        connection.execute("CREATE TABLE stand_in (x)")
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute(
+            "UPDATE sqlite_schema SET name = :name, tbl_name = :name, sql = :sql",
+            {"name": name, "sql": sql},
+        )
+        connection.execute("PRAGMA writable_schema=RESET")
         told = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
     columns = {column: hidden in {2, 3} for _, column, _, _, _, _, hidden in told}
     key = [column for _, column, *_, place, _ in sorted(told, key=lambda row: row[5]) if place]

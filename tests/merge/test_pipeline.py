@@ -15,7 +15,7 @@ import pytest
 from farm_merge.driver import sqlite3
 from farm_merge.errors import ConflictError, OutputError, ShardError
 from farm_merge.merge import Action, merge_shards
-from farm_merge.schema import create_schema, is_current
+from farm_merge.schema import is_current
 from tests.conftest import content, query, union
 
 

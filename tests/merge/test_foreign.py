@@ -1,0 +1,383 @@
+"""Files of schemas that nobody here has seen before."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from farm_merge.driver import sqlite3
+from farm_merge.errors import ShardError
+from farm_merge.merge import Action, audit, inspect_shard, merge_shards, plan_merge
+from farm_merge.merge.definition import parse_index, parse_table
+from tests.conftest import query
+from tests.merge.eras import write
+
+
+def columns(path, table):
+    return [name for _, name, *_ in query(path, f'PRAGMA table_xinfo("{table}")')]
+
+
+def typed(path, table, *names):
+    asked = ", ".join(f'quote("{name}"), typeof("{name}")' for name in names)
+    return sorted(query(path, f'SELECT {asked} FROM "{table}"'))
+
+
+@pytest.fixture
+def merge(tmp_path):
+    """Merge files, verified by content, into an output whose health is checked."""
+
+    def merge_(*sources, **options):
+        output = tmp_path / "out" / "exp.db"
+        merge_shards(sources, output, **{"verify": "content", **options})
+        assert query(output, "PRAGMA integrity_check") == [("ok",)]
+        assert audit(output, sources).problems == ()
+        return output
+
+    return merge_
+
+
+def test_a_primary_key_gets_the_simulation_in_front(tmp_path, merge):
+    for number in (1, 2):
+        write(
+            tmp_path / f"run_{number}.db",
+            "CREATE TABLE t (a INTEGER PRIMARY KEY AUTOINCREMENT, b TEXT)",
+            f"INSERT INTO t VALUES (1, 'x{number}'), (2, 'y')",
+        )
+    output = merge(tmp_path / "run_1.db", tmp_path / "run_2.db")
+    assert query(output, "SELECT * FROM t WHERE simulation_id = 'run_2'") == [
+        ("run_2", 1, "x2"),
+        ("run_2", 2, "y"),
+    ]
+    found = query(output, "SELECT name FROM pragma_table_info('t') WHERE pk ORDER BY pk")
+    assert found == [("simulation_id",), ("a",)]
+
+
+def test_a_table_without_a_key_keeps_its_duplicates(tmp_path, merge):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE log (message, n)",
+        "INSERT INTO log VALUES ('x', 1), ('x', 1), (NULL, NULL), (NULL, NULL), ('x', 1)",
+    )
+    output = merge(source)
+    assert typed(output, "log", "message", "n") == typed(source, "log", "message", "n")
+    assert query(output, "SELECT row_number FROM log") == [(n,) for n in range(1, 6)]
+
+
+def test_a_key_with_nulls_keeps_all_its_rows(tmp_path, merge):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE t (k TEXT PRIMARY KEY, v)",
+        "INSERT INTO t VALUES (NULL, 1), (NULL, 1), ('a', 2)",
+    )
+    assert typed(merge(source), "t", "k", "v") == typed(source, "t", "k", "v")
+
+
+def test_awkward_values_arrive_bit_for_bit(tmp_path, merge):
+    source = write(tmp_path / "run.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v, w BLOB)")
+    values = [None, 2**63 - 1, -(2**63), 9007199254740993, 1e999, -1e999, 5e-324, -0.0, b"", b"\0",
+              "", "a\0b", "'; --", "☃", 0.1]  # fmt: skip
+    with closing(sqlite3.connect(str(source))) as connection:
+        connection.executemany("INSERT INTO t (v, w) VALUES (?, ?)", [(v, v) for v in values])
+        connection.execute("INSERT INTO t (v) VALUES (CAST(x'ff00fe' AS TEXT))")
+        connection.commit()
+    output = merge(source)
+    sql = "SELECT k, typeof(v), hex(v), v, typeof(w), hex(w) FROM t WHERE k < 16"
+    assert query(output, sql) == query(source, sql)
+    sql = "SELECT typeof(v), hex(v) FROM t WHERE k = 16"
+    assert query(output, sql) == [("text", "FF00FE")]
+
+
+def test_constraints_come_along(tmp_path, merge):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE parent (x TEXT COLLATE NOCASE, y INT, PRIMARY KEY (x, y DESC)) WITHOUT ROWID",
+        """CREATE TABLE "the child" (
+               id INTEGER PRIMARY KEY, [odd name] TEXT NOT NULL DEFAULT 'a, b)', -- a comment, here
+               n REAL CHECK (n > 0 AND n <> 7), twice AS (n * 2), thrice REAL AS (n * 3) STORED,
+               px TEXT, py INT, UNIQUE (n, "odd name") ON CONFLICT REPLACE,
+               FOREIGN KEY (px, py) REFERENCES parent ON DELETE CASCADE, CHECK (id <> 99))""",
+        "CREATE TABLE exact (a INT PRIMARY KEY, b ANY) STRICT",
+        "INSERT INTO parent VALUES ('a', 1), ('b', 2)",
+        "INSERT INTO \"the child\" (id, \"odd name\", n, px, py) VALUES (1, 'o', 2.5, 'a', 1)",
+        "INSERT INTO exact VALUES (1, '007')",
+    )
+    output = merge(source)
+    ((made,),) = query(output, "SELECT sql FROM sqlite_schema WHERE name = 'the child'")
+    for part in (
+        "DEFAULT 'a, b)'",
+        "CHECK (n > 0 AND n <> 7)",
+        "GENERATED ALWAYS AS (n * 2) VIRTUAL",
+        "GENERATED ALWAYS AS (n * 3) STORED",
+        'UNIQUE (simulation_id, "n", "odd name")',
+        'FOREIGN KEY (simulation_id, "px", "py") REFERENCES "parent" (simulation_id, "x", "y")'
+        " ON DELETE CASCADE",
+        "CHECK (id <> 99)",
+    ):
+        assert part in made
+    assert "CONFLICT" not in made
+    assert query(output, 'SELECT twice, thrice FROM "the child"') == [(5.0, 7.5)]
+    assert query(output, "PRAGMA foreign_key_check") == []
+    assert typed(output, "exact", "b") == [("'007'", "text")]
+    with closing(sqlite3.connect(str(output))) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        for broken in (
+            "INSERT INTO \"the child\" (simulation_id, id, n) VALUES ('run', 5, -1)",
+            "INSERT INTO \"the child\" (simulation_id, id, n) VALUES ('run', 99, 1)",
+            "INSERT INTO \"the child\" (simulation_id, id, px, py) VALUES ('run', 5, 'no', 1)",
+            "INSERT INTO exact VALUES ('run', 'text', 1)",
+            "INSERT INTO parent VALUES ('run', 'A', 1)",
+        ):
+            with pytest.raises(sqlite3.IntegrityError):
+                connection.execute(broken)
+
+
+def test_rows_that_break_their_own_checks_arrive(tmp_path, merge):
+    source = write(tmp_path / "run.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, n CHECK (n > 0))")
+    query(source, "PRAGMA ignore_check_constraints = ON")
+    with closing(sqlite3.connect(str(source), isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("INSERT INTO t VALUES (1, -5)")
+    output = tmp_path / "exp.db"
+    merge_shards([source], output)
+    assert query(output, "SELECT n FROM t") == [(-5,)]
+
+
+def test_keys_that_only_a_collation_calls_equal(tmp_path, merge):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE t (k TEXT COLLATE NOCASE PRIMARY KEY) WITHOUT ROWID",
+        "INSERT INTO t VALUES ('a')",
+    )
+    other = write(
+        tmp_path / "other" / "run.db",
+        "CREATE TABLE t (k TEXT COLLATE NOCASE PRIMARY KEY) WITHOUT ROWID",
+        "INSERT INTO t VALUES ('A')",
+    )
+    output = merge(source)
+    # The same run by its path, but not the same data: it gets a name of its own.
+    report = merge_shards([other], output)
+    assert [each.action for each in report.simulations] == [Action.COPY]
+    assert query(output, "SELECT k FROM t ORDER BY simulation_id") == [("A",), ("a",)]
+
+
+def test_indexes_come_along_led_by_the_simulation(tmp_path, merge):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE t (k INTEGER PRIMARY KEY, v, w)",
+        "CREATE UNIQUE INDEX i ON t (lower(v), w DESC) WHERE w > 0",
+        "CREATE INDEX ix_agent_states_simulation_id_agent_id ON t (w)",
+        "INSERT INTO t VALUES (1, 'A', 1), (2, 'a', 0)",
+    )
+    made = {
+        sql for (sql,) in query(merge(source), "SELECT sql FROM sqlite_schema WHERE type = 'index'")
+    }
+    assert 'CREATE UNIQUE INDEX "i" ON "t" (simulation_id, lower(v), "w" DESC) WHERE w > 0' in made
+    assert any('"t_ix_agent_states_simulation_id_agent_id" ON "t"' in (each or "") for each in made)
+
+
+def test_a_name_that_is_taken_gets_a_suffix_that_the_plan_shows(tmp_path, merge):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE Agents (id INTEGER PRIMARY KEY, mood TEXT)",
+        "CREATE TABLE agents_foreign (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE likes (a INT REFERENCES Agents(id), b INT REFERENCES Agents)",
+        "INSERT INTO Agents VALUES (1, 'good')",
+        "INSERT INTO agents_foreign VALUES (7)",
+        "INSERT INTO likes VALUES (1, 1)",
+    )
+    plan = plan_merge([source], tmp_path / "plan.db")
+    assert any("table Agents becomes Agents_foreign" in each for each in plan.details)
+    output = merge(source)
+    assert query(output, "SELECT mood FROM Agents_foreign") == [("good",)]
+    assert query(output, "SELECT id FROM agents_foreign_foreign") == [(7,)]
+    assert query(output, "SELECT count(*) FROM agents") == [(0,)]
+    assert query(output, "PRAGMA foreign_key_check") == []
+
+
+def test_a_simulation_id_of_the_file_is_used_where_it_names_simulations(tmp_path, merge):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE steps (simulation_id TEXT, step INT, n, PRIMARY KEY (simulation_id, step))",
+        "CREATE TABLE events (step INT, simulation_id TEXT NOT NULL)",
+        "INSERT INTO steps VALUES ('a', 0, 1), ('b', 0, 2)",
+        "INSERT INTO events VALUES (0, 'a'), (0, 'a'), (0, 'b')",
+    )
+    output = merge(source)
+    assert query(output, "SELECT * FROM steps") == [("a", 0, 1), ("b", 0, 2)]
+    assert query(output, "SELECT * FROM events") == [("a", 1, 0), ("a", 2, 0), ("b", 1, 0)]
+
+
+@pytest.mark.parametrize("value", ["1", "NULL", "'a'), ('b"])
+def test_a_simulation_id_that_names_nothing_is_renamed(tmp_path, merge, value):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE steps (simulation_id, step INTEGER PRIMARY KEY)",
+        "CREATE TABLE other (x)",
+        f"INSERT INTO steps (simulation_id) VALUES ({value}"
+        + ("')" if value.startswith("'") else ")"),
+        "INSERT INTO other VALUES (1)",
+    )
+    output = merge(source)
+    assert query(output, "SELECT DISTINCT simulation_id FROM steps") == [("run",)]
+    assert "original_simulation_id" in columns(output, "steps")
+
+
+def test_views_and_virtual_tables_are_not_carried_and_said_so(tmp_path):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE t (x)",
+        "CREATE VIEW v AS SELECT * FROM t",
+        "CREATE VIRTUAL TABLE words USING fts5(text)",
+        "CREATE VIRTUAL TABLE boxes USING rtree(id, a, b)",
+        "INSERT INTO words VALUES ('hello')",
+        "INSERT INTO t VALUES (1)",
+    )
+    report = merge_shards([source], tmp_path / "exp.db")
+    assert any(note.endswith("not carried: view v") for note in report.notes)
+    (loud,) = [note for note in report.notes if "WARNING" in note]
+    assert "words" in loud
+    assert "boxes" in loud
+    assert [name for (name,) in query(tmp_path / "exp.db", "SELECT name FROM sqlite_schema"
+            " WHERE name GLOB '*words*' OR name GLOB '*boxes*' OR name = 'v'")] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_utf_16_files(tmp_path, merge, encoding):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT, b BLOB, c AS (k + 1))",
+        "CREATE TABLE log (v)",
+        "CREATE INDEX i ON t (v)",
+        "CREATE VIEW w AS SELECT 1",
+        "CREATE VIRTUAL TABLE words USING fts5(text)",
+        "INSERT INTO t VALUES (1, 'caf\u00e9 \u2603 \U0001f41c', x'ff00'), (2, NULL, 'text'), (3, 'a' || char(0) || 'b', 1.5)",
+        "INSERT INTO log VALUES (1), (1), ('x')",
+        encoding=encoding,
+    )
+    output = merge(source)
+    assert typed(output, "t", "k", "v", "b") == typed(source, "t", "k", "v", "b")
+    assert query(output, "SELECT v FROM log") == [(1,), (1,), ("x",)]
+    report = merge_shards([source], tmp_path / "again.db")
+    assert any("view w" in note for note in report.notes)
+    assert any("words" in note for note in report.notes)
+
+
+def test_a_shard_in_utf_16(make_shard, tmp_path):
+    shard = make_shard("a")
+    statements = query(shard, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    other = write(tmp_path / "wide.db", *(sql for (sql,) in statements), encoding="UTF-16le")
+    for mark in ("application_id", "user_version"):
+        ((value,),) = query(shard, f"PRAGMA {mark}")
+        query(other, f"PRAGMA {mark} = {value}")
+    query(other, "INSERT INTO simulations (simulation_id, parameters, simulation_db_path)"
+          " VALUES ('a', '{}', '')")  # fmt: skip
+    query(
+        other,
+        "INSERT INTO agents (simulation_id, agent_id, agent_type) VALUES ('a', '\u2603', 'x')",
+    )
+    merge_shards([other], tmp_path / "exp.db")
+    assert query(tmp_path / "exp.db", "SELECT agent_id FROM agents") == [("\u2603",)]
+
+
+def test_a_shard_with_a_table_of_its_owner(make_shard, tmp_path):
+    shard = make_shard("a")
+    query(shard, "CREATE TABLE notes (id INTEGER PRIMARY KEY, text)")
+    query(shard, "INSERT INTO notes VALUES (1, 'hello')")
+    merge_shards([shard, make_shard("b")], tmp_path / "exp.db", verify="content")
+    assert query(tmp_path / "exp.db", "SELECT * FROM notes") == [("a", 1, "hello")]
+    merge_shards([tmp_path / "exp.db"], tmp_path / "again.db", verify="content")
+    assert query(tmp_path / "again.db", "SELECT * FROM notes") == [("a", 1, "hello")]
+
+
+def test_a_table_of_nobody_in_a_file_of_several_is_a_problem(make_shard, tmp_path):
+    shard = make_shard("a", "b")
+    query(shard, "CREATE TABLE notes (text)")
+    query(shard, "INSERT INTO notes VALUES ('hello')")
+    with pytest.raises(ShardError, match="notes: 1 rows name no simulation, and the file holds 2"):
+        merge_shards([shard], tmp_path / "exp.db")
+
+
+def test_functions_that_are_not_there_cost_constraints_but_no_row(tmp_path):
+    source = tmp_path / "run.db"
+    with closing(sqlite3.connect(str(source), isolation_level=None)) as connection:
+        connection.create_function("mine", 1, lambda value: value, deterministic=True)
+        connection.execute(
+            "CREATE TABLE t (k INTEGER PRIMARY KEY, v CHECK (mine(v)), w AS (mine(v)))"
+        )
+        connection.execute("INSERT INTO t (k, v) VALUES (1, 5)")
+    report = merge_shards([source], tmp_path / "exp.db")
+    assert query(tmp_path / "exp.db", "SELECT * FROM t") == [("run", 1, 5)]
+    assert any("computed columns not carried: w" in note for note in report.details)
+
+
+def test_what_a_hostile_file_brings_never_runs(tmp_path):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE t (k INTEGER PRIMARY KEY, v)",
+        "CREATE TRIGGER boom AFTER INSERT ON t BEGIN DELETE FROM t; END",
+        "INSERT INTO t VALUES (1, 'x')",
+        "DELETE FROM t",
+        'CREATE TABLE "x""; DROP TABLE agents; --" ("a""b" TEXT)',
+        'INSERT INTO "x""; DROP TABLE agents; --" VALUES (\'safe\')',
+    )
+    query(source, "DROP TRIGGER boom")
+    query(source, "INSERT INTO t VALUES (2, 'y')")
+    query(source, "CREATE TRIGGER boom AFTER INSERT ON t BEGIN DELETE FROM t; END")
+    report = merge_shards([source], tmp_path / "exp.db", verify="content")
+    assert query(tmp_path / "exp.db", "SELECT v FROM t") == [("y",)]
+    assert any("trigger boom" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE t (a, b)",
+        "CREATE TABLE t (a INTEGER PRIMARY KEY DESC, b TEXT UNIQUE)",
+        'CREATE TABLE "a ""b" ([c] INT /* , ) */ NOT NULL ON CONFLICT IGNORE, `d` DEFAULT (1, 2))'.replace(
+            "(1, 2)", "(1 + (2))"
+        ),
+        "CREATE TABLE t (a TEXT CONSTRAINT n PRIMARY KEY, b REFERENCES t (a) ON UPDATE SET NULL MATCH SIMPLE NOT DEFERRABLE INITIALLY DEFERRED NOT NULL)",
+        "CREATE TABLE t (a, b, CONSTRAINT k PRIMARY KEY (b, a) CONSTRAINT u UNIQUE (a) CHECK (a > ')'))",
+        "CREATE TABLE t(a decimal(10, 5) default -1.5e-3, b varchar default 'it''s', c as (a) unique)",
+        "CREATE TABLE t AS SELECT 1 AS x, 'a' AS y",
+    ],
+)
+def test_a_definition_and_its_merged_form_are_one(sql):
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(sql)
+        ((kept,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'")
+        name = parse_table(kept).name.replace('"', '""')
+        told = [row[1] for row in connection.execute(f'PRAGMA table_xinfo("{name}")')]
+        key = [
+            row[1]
+            for row in sorted(
+                connection.execute(f'PRAGMA table_xinfo("{name}")'), key=lambda r: r[5]
+            )
+            if row[5]
+        ]
+        definition = parse_table(kept)
+        assert [each.name for each in definition.columns] == told
+        assert list(definition.key_names) == key
+        if key:
+            again = parse_table(definition.create())
+            assert again.merged
+            assert again.create() == definition.create()
+
+
+def test_an_index_and_its_merged_form_are_one():
+    index = parse_index(
+        "CREATE UNIQUE INDEX IF NOT EXISTS main.i ON t (a COLLATE nocase ASC, b+1) WHERE c"
+    )
+    assert parse_index(index.create()) == index
+    assert index.where == "c"
+
+
+def test_an_unfinished_statement_is_refused():
+    with pytest.raises(ValueError, match="too early"):
+        parse_table("CREATE TABLE t (a")
+
+
+def test_a_file_without_tables_holds_nothing_to_merge(tmp_path):
+    with pytest.raises(ShardError, match="no table of data"):
+        inspect_shard(write(tmp_path / "x.db", "CREATE VIEW v AS SELECT 1"))
