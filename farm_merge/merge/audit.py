@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils.db import quote_identifier as quoted
 
+from farm_merge.driver import sqlite3
 from farm_merge.errors import FarmMergeError, OutputError
+from farm_merge.merge.definition import folded
 from farm_merge.merge.find import find_shards
-from farm_merge.merge.inspect import inspect_shard
+from farm_merge.merge.inspect import inspect_shard, with_common_keys
 from farm_merge.merge.naming import named
 from farm_merge.merge.pipeline import read_state
 from farm_merge.merge.publish import read_output, require_usable
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
 
-    from farm_merge.driver import sqlite3
     from farm_merge.merge.inspect import Inspection, OnDuplicateRow
 
 __all__ = ["Audit", "audit"]
@@ -76,14 +77,26 @@ def audit(
         progress: Called with the number of shards compared, and of all.
 
     Raises:
-        OutputError: If the output is no experiment database.
+        OutputError: If the output is no experiment database, or damaged beyond reading.
     """
     output = Path(output)
     if not output.exists():
         raise OutputError(f"{output}: no such file")
     require_usable(output)
+    try:
+        return _audited(output, shards, template, on_duplicate_row, progress or _silent)
+    except sqlite3.DatabaseError as exc:
+        raise OutputError(f"{output}: damaged, SQLite cannot read it ({exc})") from exc
+
+
+def _audited(
+    output: Path,
+    shards: Iterable[str | PathLike[str]],
+    template: str | None,
+    on_duplicate_row: OnDuplicateRow,
+    progress: Callable[[int, int], None],
+) -> Audit:
     with read_output(output) as connection:
-        connection.execute("PRAGMA ignore_check_constraints=ON")
         problems = [*_damage(connection)]
         ids = {each for (each,) in connection.execute("SELECT simulation_id FROM simulations")}
         entries = _ledger(connection)
@@ -100,7 +113,7 @@ def audit(
     found: list[str] = []
     if paths:
         inspect = partial(inspect_shard, on_duplicate_row=on_duplicate_row)
-        compared, found = _compare(output, paths, template, inspect, progress or _silent)
+        compared, found = _compare(output, paths, template, inspect, progress)
     return Audit(
         output,
         len(ids),
@@ -138,8 +151,8 @@ def _miscounted(
     connection: sqlite3.Connection, simulation_id: str, expected: dict[str, int]
 ) -> Iterator[str]:
     content = read_structure(connection).content
-    for table in sorted({*content, *(name.lower() for name in expected)}):
-        wanted = next((rows for name, rows in expected.items() if name.lower() == table), 0)
+    for table in sorted({*content, *(folded(name) for name in expected)}):
+        wanted = next((rows for name, rows in expected.items() if folded(name) == table), 0)
         found = 0
         if table in content:
             (found,) = connection.execute(
@@ -182,7 +195,9 @@ def _compare(
 
         for number, path in enumerate(paths, start=1):
             try:
-                (source,) = named([inspect(path)], state, same, template)
+                (source,) = named(
+                    with_common_keys([inspect(path)], state.structure), state, same, template
+                )
             except FarmMergeError as exc:
                 problems.append(str(exc))
                 continue

@@ -10,6 +10,7 @@ expressions are carried as they are written, never understood.
 from __future__ import annotations
 
 import re
+import string
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,18 +21,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
+    "ROW_NUMBER",
     "SIMULATION_ID",
     "ColumnDefinition",
     "ForeignKey",
     "IndexDefinition",
     "TableDefinition",
     "affinity",
+    "folded",
     "parse_index",
     "parse_table",
     "without_simulation",
 ]
 
 SIMULATION_ID = "simulation_id"
+
+ROW_NUMBER = "row_number"
+"""The key of tables that had none; with underscores where that is taken."""
+
+_LOWER_CASE = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*|/\*.*?(?:\*/|\Z))
@@ -158,7 +166,7 @@ class TableDefinition:
 
     def column(self, name: str) -> ColumnDefinition | None:
         """Return a column by its name, in any case."""
-        return next((each for each in self.columns if each.name.lower() == name.lower()), None)
+        return next((each for each in self.columns if folded(each.name) == folded(name)), None)
 
     @property
     def stored(self) -> tuple[ColumnDefinition, ...]:
@@ -169,6 +177,11 @@ class TableDefinition:
     def key_names(self) -> tuple[str, ...]:
         """The columns of the primary key."""
         return tuple(_first_name(term) for term in self.key)
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether its rows have no key of their own, and are numbered in their order."""
+        return len(self.key) == 1 and self.key_names[0].rstrip("_") == ROW_NUMBER
 
     def relaxed(self) -> TableDefinition:
         """Return the table with nothing but names, types and keys: what always takes its rows."""
@@ -201,11 +214,19 @@ class TableDefinition:
         return f"CREATE TABLE {quoted(self.name)} (\n    {body}\n) WITHOUT ROWID{strict}"
 
 
+def folded(name: str) -> str:
+    """Return a name in lower case, as SQLite compares names: only A to Z have another case."""
+    return name.translate(_LOWER_CASE)
+
+
 def affinity(declared_type: str) -> str:
-    """Return the affinity of a declared type (section 3.1 of www.sqlite.org/datatype3.html)."""
+    """Return what a declared type does to values (www.sqlite.org/datatype3.html, section 3.1).
+
+    INTEGER is NUMERIC here: to what is stored, they do the same.
+    """
     upper = declared_type.upper()
     for affinity_, words in {
-        "INTEGER": ("INT",),
+        "NUMERIC": ("INT",),
         "TEXT": ("CHAR", "CLOB", "TEXT"),
         "BLOB": ("BLOB",),
         "REAL": ("REAL", "FLOA", "DOUB"),
@@ -228,7 +249,7 @@ def parse_table(sql: str, *, merged_form: bool = True) -> TableDefinition:
     """
     parser = _Parser(sql)
     table = parser.table()
-    led = merged_form and bool(table.key) and table.key_names[0].lower() == SIMULATION_ID
+    led = merged_form and bool(table.key) and folded(table.key_names[0]) == SIMULATION_ID
     if led and parser.without_rowid:
         return replace(without_simulation(table), merged=True)
     return table
@@ -241,7 +262,7 @@ def parse_index(sql: str) -> IndexDefinition:
         ValueError: If the text is not understood.
     """
     index = _Parser(sql).index()
-    led = index.terms and _first_name(index.terms[0]).lower() == SIMULATION_ID
+    led = index.terms and folded(_first_name(index.terms[0])) == SIMULATION_ID
     return replace(index, terms=index.terms[1:]) if led else index
 
 
@@ -257,13 +278,13 @@ def without_simulation(table: TableDefinition) -> TableDefinition:
     """Return a table without its column `simulation_id`, taken out of its keys as well."""
 
     def others(terms: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(term for term in terms if _first_name(term).lower() != SIMULATION_ID)
+        return tuple(term for term in terms if folded(_first_name(term)) != SIMULATION_ID)
 
     def pairs(foreign_key: ForeignKey) -> ForeignKey:
         kept = [
             (column, parent)
             for column, parent in zip_longest(foreign_key.columns, foreign_key.parent_columns)
-            if column and column.lower() != SIMULATION_ID
+            if column and folded(column) != SIMULATION_ID
         ]
         return replace(
             foreign_key,
@@ -274,7 +295,7 @@ def without_simulation(table: TableDefinition) -> TableDefinition:
     foreign_keys = map(pairs, table.foreign_keys)
     return replace(
         table,
-        columns=tuple(each for each in table.columns if each.name.lower() != SIMULATION_ID),
+        columns=tuple(each for each in table.columns if folded(each.name) != SIMULATION_ID),
         key=others(table.key),
         uniques=tuple(filter(None, map(others, table.uniques))),
         foreign_keys=tuple(each for each in foreign_keys if each.columns),

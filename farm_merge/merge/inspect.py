@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlite_utils.db import quote_identifier as quoted
 
 from farm_merge.errors import ShardError, StillWrittenError
-from farm_merge.merge.definition import SIMULATION_ID, affinity
+from farm_merge.merge.definition import SIMULATION_ID, affinity, folded
 from farm_merge.merge.legacy import STATE_REFERENCES
 from farm_merge.merge.locks import is_being_written
 from farm_merge.merge.mapping import Facts, Kind, TableMapping, classify, make_mapping, targets
@@ -17,13 +17,20 @@ from farm_merge.merge.structure import Structure, read_structure, today
 from farm_merge.schema import DATA_TABLES, METADATA_TABLES, is_current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from farm_merge.driver import sqlite3
     from farm_merge.merge.definition import TableDefinition
 
-__all__ = ["Found", "Inspection", "OnDuplicateRow", "inspect_shard", "read_experiments"]
+__all__ = [
+    "Found",
+    "Inspection",
+    "OnDuplicateRow",
+    "inspect_shard",
+    "read_experiments",
+    "with_common_keys",
+]
 
 OnDuplicateRow = Literal["error", "first", "last"]
 
@@ -60,6 +67,7 @@ class Inspection:
         kind: The family of its schema.
         structure: Its tables.
         simulations: The simulations in it.
+        facts: What its content decided about the mapping.
         mapping: What each of its tables becomes.
         experiments: What it says about experiments: name, description and hypothesis by id.
         details: How it is carried, where that is not as it stands.
@@ -75,6 +83,7 @@ class Inspection:
     kind: Kind
     structure: Structure = field(hash=False)
     simulations: tuple[Found, ...]
+    facts: Facts
     mapping: tuple[TableMapping, ...] = field(hash=False)
     experiments: Mapping[str, tuple[object, ...]] = field(hash=False)
     details: tuple[str, ...] = ()
@@ -121,6 +130,45 @@ def inspect_shard(
     if copy is None and identify(path) != identity:
         raise StillWrittenError(f"{path}: {STILL_WRITTEN}")
     return replace(inspection, copy=copy)
+
+
+def with_common_keys(
+    inspections: Iterable[Inspection], output: Structure | None
+) -> list[Inspection]:
+    """Give tables of one name one key: where one file has NULL in it, no file's key is taken.
+
+    Args:
+        inspections: What is known of the inputs.
+        output: The tables of the output, whose rows may be numbered already.
+    """
+    inspections = list(inspections)
+    keyless = {
+        folded(mapping.target)
+        for source in inspections
+        for mapping in source.mapping
+        if folded(mapping.source) in source.facts.null_keys
+    }
+    numbered = {} if output is None else output.content
+
+    def is_concerned(mapping: TableMapping) -> bool:
+        target = folded(mapping.target)
+        there = numbered.get(target)
+        others_numbered = there and there.is_numbered and there.key != mapping.definition.key
+        return target in keyless or bool(others_numbered)
+
+    return [_without_keys(source, is_concerned) for source in inspections]
+
+
+def _without_keys(source: Inspection, is_concerned: Callable[[TableMapping], bool]) -> Inspection:
+    concerned = {
+        folded(mapping.source)
+        for mapping in source.mapping
+        if is_concerned(mapping) and not source.structure.tables[folded(mapping.source)].merged
+    }
+    if concerned <= source.facts.null_keys:
+        return source
+    facts = replace(source.facts, null_keys=source.facts.null_keys | concerned)
+    return replace(source, facts=facts, mapping=make_mapping(source.structure, source.kind, facts))
 
 
 def read_experiments(
@@ -181,6 +229,7 @@ class _Examination:
                 Found(each, statuses.get(each), counts[each])
                 for each in sorted(counts, key=lambda each: each or "")
             ),
+            facts,
             mapping,
             self._experiments(),
             tuple(note for each in mapping for note in each.notes),
@@ -305,7 +354,7 @@ class _Examination:
 
     def _examine(self, mapping: TableMapping) -> None:
         """Look for rows that the target cannot hold."""
-        source = self._structure.tables[mapping.source.lower()]
+        source = self._structure.tables[folded(mapping.source)]
         if mapping.target not in DATA_TABLES or source == today().tables[mapping.target]:
             return
         columns = dict(mapping.columns)
@@ -395,7 +444,7 @@ class _Examination:
             quoted(each.source)
             for each in data
             if each.target in {"agents", "agent_states", "agent_actions"}
-            and self._structure.tables[each.source.lower()].column(SIMULATION_ID)
+            and self._structure.tables[folded(each.source)].column(SIMULATION_ID)
         ]
         for each in data:
             if not each.simulation.startswith("coalesce"):

@@ -15,11 +15,14 @@ from sqlite_utils.db import quote_identifier as quoted
 
 from farm_merge.merge import legacy
 from farm_merge.merge.definition import (
+    ROW_NUMBER,
     SIMULATION_ID,
     ColumnDefinition,
     ForeignKey,
     IndexDefinition,
     TableDefinition,
+    affinity,
+    folded,
     without_simulation,
 )
 from farm_merge.merge.structure import Structure, refusal, today
@@ -33,7 +36,6 @@ __all__ = ["Facts", "Kind", "TableMapping", "classify", "make_mapping", "targets
 Kind = Literal["today", "AgentFarm", "foreign"]
 
 _OURS = METADATA_TABLES.union(DATA_TABLES)
-_ORDINAL = "row_number"
 _RENAMED_ID = "original_simulation_id"
 _OTHERWISE = {
     "simulations": {"parameters": "'{}'", "simulation_db_path": "''"},
@@ -102,11 +104,11 @@ def targets(structure: Structure, kind: Kind) -> dict[str, str]:
         names = _agentfarm_names(structure)
     else:
         names = {}
-    taken = {name.lower() for name in names.values()} | _OURS
+    taken = {folded(name) for name in names.values()} | _OURS
     for table, definition in structure.tables.items():
         if table not in names:
             names[table] = _free_name(definition.name, taken)
-            taken.add(names[table].lower())
+            taken.add(folded(names[table]))
     return names
 
 
@@ -125,7 +127,7 @@ def classify(structure: Structure, *, current: bool) -> tuple[Kind, str]:
         return "today", "farm-merge 1"
     names = {target: table for table, target in _agentfarm_names(structure).items()}
     columns = {
-        target: {each.name.lower() for each in structure.tables[table].columns}
+        target: {folded(each.name) for each in structure.tables[table].columns}
         for target, table in names.items()
     }
     steps = columns.get("agent_states", set()) & {"step_number", "step_id"}
@@ -155,7 +157,7 @@ def _agentfarm_names(structure: Structure) -> dict[str, str]:
     for table, definition in structure.tables.items():
         target = legacy.TABLES.get(table)
         if target is None:
-            shape = {each.name.lower() for each in definition.columns}
+            shape = {folded(each.name) for each in definition.columns}
             target = next((name for name, each in legacy.SHAPES.items() if shape == each), None)
         if target and target not in names.values():
             names[table] = target
@@ -163,10 +165,10 @@ def _agentfarm_names(structure: Structure) -> dict[str, str]:
 
 
 def _free_name(name: str, taken: Iterable[str]) -> str:
-    if name.lower() not in taken:
+    if folded(name) not in taken:
         return name
     number = 1
-    while (candidate := f"{name}_foreign{'' if number == 1 else number}").lower() in taken:
+    while folded(candidate := f"{name}_foreign{'' if number == 1 else number}") in taken:
         number += 1
     return candidate
 
@@ -184,7 +186,7 @@ def _todays(
     columns: dict[str, str] = {}
     added: list[ColumnDefinition] = []
     for column in found.stored:
-        if column.name.lower() == SIMULATION_ID:
+        if folded(column.name) == SIMULATION_ID:
             continue
         name = _todays_name(found, target, column, columns)
         wanted = expected.column(name)
@@ -210,9 +212,10 @@ def _todays(
         if name not in columns and name not in {"step_number", "agent_id"}:
             columns[name] = _ordinal(found, simulation, facts)
     gained = ", ".join(each.name for each in added)
+    as_found = tuple(_as_found(each, found, columns) for each in expected.columns)
     return TableMapping(
         found.name,
-        replace(expected, columns=(*expected.columns, *added)),
+        replace(expected, columns=(*as_found, *added)),
         tuple(columns.items()),
         simulation,
         joined,
@@ -220,11 +223,30 @@ def _todays(
     )
 
 
+def _as_found(
+    expected: ColumnDefinition, found: TableDefinition, columns: Mapping[str, str]
+) -> ColumnDefinition:
+    """Return a column of today's with the type that the file declares.
+
+    Ids that were integers are text by intention, so they count as declared like today's.
+    """
+    origin = next(
+        (each for each in found.stored if columns.get(expected.name) == f"t.{quoted(each.name)}"),
+        None,
+    )
+    if origin is None or expected.generated:
+        return expected
+    was, is_ = affinity(origin.declared_type), affinity(expected.declared_type)
+    if not found.merged and (was, is_) == ("NUMERIC", "TEXT"):
+        return expected
+    return replace(expected, declared_type=origin.declared_type)
+
+
 def _todays_name(
     found: TableDefinition, target: str, column: ColumnDefinition, columns: Mapping[str, str]
 ) -> str:
     """Return what a column is called today, unless another column has that name already."""
-    name = column.name.lower()
+    name = folded(column.name)
     today_ = legacy.COLUMNS.get((target, name), name)
     if today_ != name and (found.column(today_) or today_ in columns):
         today_ = name
@@ -241,7 +263,7 @@ def _derive(
     """Add the columns of today that a file tells elsewhere; return what has to be joined."""
     if found.merged:
         return ""
-    present = {each.name.lower() for each in found.columns}
+    present = {folded(each.name) for each in found.columns}
     for (table, name), (needed, expression) in legacy.DERIVED.items():
         if table == target and name not in columns and needed <= present:
             columns[name] = expression
@@ -293,13 +315,13 @@ def _own(
             )
             definition = _with_renamed_id(definition)
             columns = {
-                _RENAMED_ID if name.lower() == SIMULATION_ID else name: expression
+                _RENAMED_ID if folded(name) == SIMULATION_ID else name: expression
                 for name, expression in columns.items()
             }
         indexes = tuple(filter(None, (_own_index(each, facts) for each in indexes)))
     simulation = _simulation(structure, found, names, facts)
     if not definition.key or table in facts.null_keys:
-        ordinal = _ORDINAL
+        ordinal = ROW_NUMBER
         while definition.column(ordinal):
             ordinal += "_"
         definition = replace(
@@ -336,12 +358,12 @@ def _own(
 
 def _with_renamed_id(table: TableDefinition) -> TableDefinition:
     def renamed(text: str) -> str:
-        return quoted(_RENAMED_ID) if text.strip('"').lower() == SIMULATION_ID else text
+        return quoted(_RENAMED_ID) if folded(text.strip('"')) == SIMULATION_ID else text
 
     return replace(
         table,
         columns=tuple(
-            replace(each, name=_RENAMED_ID) if each.name.lower() == SIMULATION_ID else each
+            replace(each, name=_RENAMED_ID) if folded(each.name) == SIMULATION_ID else each
             for each in table.columns
         ),
         key=tuple(map(renamed, table.key)),
@@ -351,13 +373,13 @@ def _with_renamed_id(table: TableDefinition) -> TableDefinition:
 
 def _index_name(index: IndexDefinition, table: str) -> str:
     """Return a name that no index of today's has: indexes share one name space."""
-    ours = {each.name.lower() for found in today().indexes.values() for each in found}
-    return f"{table}_{index.name}" if index.name.lower() in ours else index.name
+    ours = {folded(each.name) for found in today().indexes.values() for each in found}
+    return f"{table}_{index.name}" if folded(index.name) in ours else index.name
 
 
 def _own_index(index: IndexDefinition, facts: Facts) -> IndexDefinition | None:
     """Return an index without the column `simulation_id`, which leads every index anyway."""
-    terms = tuple(term for term in index.terms if term.strip('"').lower() != SIMULATION_ID)
+    terms = tuple(term for term in index.terms if folded(term.strip('"')) != SIMULATION_ID)
     if not terms or (len(terms) < len(index.terms) and not facts.identified_by_column):
         return None
     return replace(index, terms=terms)
@@ -368,7 +390,7 @@ def _with_text_ids(table: TableDefinition) -> TableDefinition:
         table,
         columns=tuple(
             replace(each, declared_type="VARCHAR(64)")
-            if each.name.lower() in legacy.TEXT_IDS
+            if folded(each.name) in legacy.TEXT_IDS
             else each
             for each in table.columns
         ),
@@ -385,18 +407,18 @@ def _foreign_keys(
 def _foreign_key(
     foreign_key: ForeignKey, structure: Structure, names: Mapping[str, str], facts: Facts
 ) -> ForeignKey | None:
-    parent = structure.tables.get(foreign_key.parent.lower())
-    columns = [name for name in foreign_key.columns if name.lower() != SIMULATION_ID]
-    if parent is None or not columns or parent.name.lower() in facts.null_keys:
+    parent = structure.tables.get(folded(foreign_key.parent))
+    columns = [name for name in foreign_key.columns if folded(name) != SIMULATION_ID]
+    if parent is None or not columns or folded(parent.name) in facts.null_keys:
         return None
     named = foreign_key.parent_columns or without_simulation(parent).key_names
-    parent_columns = [name for name in named if name.lower() != SIMULATION_ID]
+    parent_columns = [name for name in named if folded(name) != SIMULATION_ID]
     if len(columns) != len(parent_columns):
         return None
     return replace(
         foreign_key,
         columns=tuple(columns),
-        parent=names[parent.name.lower()],
+        parent=names[folded(parent.name)],
         parent_columns=tuple(parent_columns),
     )
 
@@ -408,7 +430,7 @@ def _simulation(
     if found.merged:
         return "t.simulation_id"
     own_id = found.column(SIMULATION_ID)
-    if own_id and names.get(found.name.lower()) == "simulations" and facts.ids != "none":
+    if own_id and names.get(folded(found.name)) == "simulations" and facts.ids != "none":
         return "t.simulation_id"
     if facts.ids != "many" or not own_id:
         return ":simulation_id"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from farm_merge.merge.inspect import Inspection
@@ -41,8 +42,8 @@ def named(
 ) -> list[Inspection]:
     """Give every simulation that has no id one: the file's stem, and as many folders as needed.
 
-    A file that the ledger knows, by its bytes or by its path, keeps the name it got then. A name
-    that other data has in the output already is lengthened too.
+    A file that the ledger knows, by its path or as a copy, keeps the name it got then: a copy has
+    the same bytes and the same stem. A name that other data has in the output is lengthened too.
 
     Args:
         inspections: What is known of the inputs.
@@ -56,19 +57,14 @@ def named(
     unnamed = {each.path: each for each in inspections if _is_unnamed(each)}
     if not unnamed:
         return list(inspections)
-    by_fingerprint = {each.fingerprint: each.simulation_id for each in output.ledger}
-    by_path = {each.source_path: each.simulation_id for each in output.ledger}
-    names: dict[Path, str] = {}
-    first: dict[str, Path] = {}
-    for path, source in unnamed.items():
-        known = by_fingerprint.get(source.fingerprint) or by_path.get(str(path.absolute()))
-        if known and template is None:
-            names[path] = known
-        first.setdefault(source.fingerprint, path)
-    wanted = [path for path in first.values() if path not in names]
     if template is not None:
-        names |= _by_template(wanted, template)
+        names = _by_template(list(unnamed), template)
     else:
+        names = _by_ledger(unnamed.values(), output)
+        first: dict[tuple[str, str], Path] = {}
+        for path, source in unnamed.items():
+            first.setdefault((source.fingerprint, path.stem), path)
+        wanted = [path for path in first.values() if path not in names]
         taken = {
             str(found.simulation_id)
             for each in inspections
@@ -82,11 +78,27 @@ def named(
             )
 
         names |= _by_path(wanted, taken, is_free)
-    for path, source in unnamed.items():  # equal bytes are one run, wherever they stand
-        names.setdefault(path, names[first[source.fingerprint]])
+        for path, source in unnamed.items():  # a copy of a file is no other run
+            names.setdefault(path, names[first[source.fingerprint, path.stem]])
     return [
         _with_name(each, names[each.path]) if _is_unnamed(each) else each for each in inspections
     ]
+
+
+def _by_ledger(sources: Iterable[Inspection], output: OutputState) -> dict[Path, str]:
+    """Return the names that files got when they were merged before."""
+    by_copy = {
+        (each.fingerprint, PurePath(each.source_path).stem): each.simulation_id
+        for each in output.ledger
+    }
+    by_path = {each.source_path: each.simulation_id for each in output.ledger}
+    names: dict[Path, str] = {}
+    for source in sources:
+        path = source.path
+        known = by_copy.get((source.fingerprint, path.stem)) or by_path.get(str(path.absolute()))
+        if known:
+            names[path] = known
+    return names
 
 
 def _is_unnamed(source: Inspection) -> bool:

@@ -16,8 +16,13 @@ from farm_merge.errors import OutputError, ShardError, StillWrittenError
 from farm_merge.merge.archive import archive_shards
 from farm_merge.merge.copy import Registration, copy_simulation
 from farm_merge.merge.find import find_shards
-from farm_merge.merge.inspect import Inspection, inspect_shard, read_experiments
-from farm_merge.merge.naming import named
+from farm_merge.merge.inspect import (
+    Inspection,
+    inspect_shard,
+    read_experiments,
+    with_common_keys,
+)
+from farm_merge.merge.naming import named, require_template
 from farm_merge.merge.plan import Action, LedgerEntry, LeftOut, OutputState, Plan, make_plan
 from farm_merge.merge.publish import (
     existing_output,
@@ -245,10 +250,13 @@ def _make_plan(
     folder: Path,
     report: Callable[[Progress], None],
 ) -> Plan:
+    if options.simulation_id is not None:
+        require_template(options.simulation_id)
     require_usable(output)
     files = find_shards(paths, output=output)
     inspections, bad, running = _inspect_all(files, options, folder, report)
     state = read_state(output)
+    inspections = with_common_keys(inspections, state.structure)
     target, misfits = _fitting_target(inspections, state, folder)
     bad += [LeftOut(path, reason) for path, reason in misfits.items()]
     if bad and options.on_bad_shard == "stop":

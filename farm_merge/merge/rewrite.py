@@ -12,13 +12,14 @@ from sqlite_utils.db import quote_identifier as quoted
 
 from farm_merge.driver import file_uri, sqlite3
 from farm_merge.errors import ShardError
-from farm_merge.merge.definition import SIMULATION_ID, affinity
-from farm_merge.merge.source import attached, connect_untrusted, opened, readable
+from farm_merge.merge.definition import SIMULATION_ID, affinity, folded
+from farm_merge.merge.source import connect_untrusted, opened, readable
 from farm_merge.merge.target import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from farm_merge.merge.definition import TableDefinition
     from farm_merge.merge.inspect import Inspection
     from farm_merge.merge.mapping import TableMapping
     from farm_merge.merge.target import Target
@@ -86,26 +87,37 @@ def _rewrite(source: Inspection, target: Target, shard: Path) -> None:
         for statement in target.statements:
             connection.execute(statement)
         connection.execute("COMMIT")
-        with readable(source.file) as uri, attached(connection, uri, "source"):
+        with readable(source.file) as uri:
+            connection.execute("ATTACH DATABASE ? AS source", (uri,))
             connection.execute("BEGIN")
             for mapping in source.mapping:
-                _fill(connection, source, mapping)
+                _fill(connection, source, mapping, target.tables[folded(mapping.target)])
             connection.execute("COMMIT")
 
 
-def _fill(connection: sqlite3.Connection, source: Inspection, mapping: TableMapping) -> None:
+def _fill(
+    connection: sqlite3.Connection,
+    source: Inspection,
+    mapping: TableMapping,
+    target: TableDefinition,
+) -> None:
+    """Fill a table of the shard; what the file lacks is NULL, not a default."""
     choice = source.choices.get("duplicate_rows")
     kept = choice.get(mapping.target, {}).get("kept") if isinstance(choice, dict) else None
     verb, order = _VERBS.get(kept or "", "INSERT"), " ORDER BY t.rowid" if kept else ""
     columns = dict(mapping.columns)
     if mapping.target != "experiments":
         columns = {SIMULATION_ID: mapping.simulation, **columns}
+    given = set(map(folded, columns))
+    for column in target.stored:
+        if folded(column.name) not in given and not column.not_null:
+            columns[column.name] = "NULL"
     names, expressions = ", ".join(map(quoted, columns)), ", ".join(columns.values())
     try:
         connection.execute(
             f"{verb} INTO main.{quoted(mapping.target)} ({names})"
             f" SELECT {expressions} {mapping.origin}{order}",
-            {SIMULATION_ID: source.simulations[0].simulation_id},
+            {SIMULATION_ID: source.simulations[0].simulation_id or ""},
         )
     except sqlite3.IntegrityError as exc:
         raise ShardError(f"{source.path}: table {mapping.source}: {exc}") from exc

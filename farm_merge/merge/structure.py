@@ -15,6 +15,7 @@ from farm_merge.merge.definition import (
     ColumnDefinition,
     IndexDefinition,
     TableDefinition,
+    folded,
     parse_index,
     parse_table,
 )
@@ -101,7 +102,7 @@ def refusal(definition: TableDefinition, context: Iterable[str], *more: str) -> 
             for statement in (definition.create(), *more):
                 connection.execute(statement)
             connection.execute(f"PRAGMA foreign_key_check({quoted(definition.name)})")
-            made = read_structure(connection).tables[definition.name.lower()]
+            made = read_structure(connection).tables[folded(definition.name)]
         except sqlite3.Error as exc:
             return str(exc)
     names = [each.name for each in definition.columns]
@@ -126,9 +127,9 @@ def _structure(rows: tuple[_SchemaRow, ...], merged_form: bool) -> Structure:
         if not sql or table in behind or table in virtual:
             continue
         if kind == "table":
-            tables[name.lower()] = _definition(name, sql, merged_form)
+            tables[folded(name)] = _definition(name, sql, merged_form)
         elif kind == "index" and (index := _index(sql)):
-            indexes[table.lower()] = (*indexes.get(table.lower(), ()), index)
+            indexes[folded(table)] = (*indexes.get(folded(table), ()), index)
     views = tuple(f"{kind} {name}" for kind, name, *_ in rows if kind in {"view", "trigger"})
     return Structure(tables, indexes, views, (*virtual, *sorted(behind)))
 

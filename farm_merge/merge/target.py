@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from sqlite_utils.db import quote_identifier as quoted
 
-from farm_merge.merge.definition import ColumnDefinition, IndexDefinition, TableDefinition, affinity
+from farm_merge.merge.definition import (
+    ColumnDefinition,
+    IndexDefinition,
+    TableDefinition,
+    affinity,
+    folded,
+)
 from farm_merge.merge.structure import Structure, refusal, today
 from farm_merge.schema import ddl
 
@@ -92,7 +98,7 @@ class Target:
     def fits(self, source: Inspection) -> bool:
         """Tell whether a shard's rows can be copied as they are."""
         return source.is_shard and all(
-            (mine := self.tables[mapping.target.lower()].column(name)) is not None
+            (mine := self.tables[folded(mapping.target)].column(name)) is not None
             and affinity(mine.declared_type)
             in {affinity(mapping.definition.column(name).declared_type), "BLOB"}  # type: ignore[union-attr]
             for mapping in source.mapping
@@ -131,7 +137,7 @@ class _Drawing:
         self._tables = dict(self._fixed.tables)
         self._count_changes = count_changes
         self._indexes: dict[str, IndexDefinition] = {
-            index.name.lower(): index
+            folded(index.name): index
             for table, indexes in self._fixed.indexes.items()
             for index in indexes
         }
@@ -186,7 +192,7 @@ class _Drawing:
                 self._notes.append(f"table {each.name}: its references are not declared")
 
     def add(self, sources: list[Inspection], mapping: TableMapping) -> None:
-        key = mapping.target.lower()
+        key = folded(mapping.target)
         have = self._tables.get(key)
         if have is None:
             self._tables[key] = replace(mapping.definition, merged=True)
@@ -200,15 +206,15 @@ class _Drawing:
 
     def _add_indexes(self, mapping: TableMapping) -> None:
         for index in mapping.indexes:
-            taken = self._indexes.get(index.name.lower())
+            taken = self._indexes.get(folded(index.name))
             if taken == index:
                 continue
             wanted = index
             if taken is not None:
                 wanted = replace(index, name=f"{index.table}_{index.name}")
-                if self._indexes.get(wanted.name.lower()) is not None:
+                if self._indexes.get(folded(wanted.name)) is not None:
                     continue
-            self._indexes[wanted.name.lower()] = wanted
+            self._indexes[folded(wanted.name)] = wanted
             self._own_indexes.append(wanted)
 
     def _reconciled(
@@ -216,7 +222,7 @@ class _Drawing:
     ) -> TableDefinition:
         """Return a table that holds the rows of both; what cannot be becomes a problem."""
         new = mapping.definition
-        fixed = have.name.lower() in self._fixed.tables
+        fixed = folded(have.name) in self._fixed.tables
         if _plain(have.key) != _plain(new.key):
             self._refuse(
                 sources,
@@ -256,7 +262,7 @@ class _Drawing:
     ) -> ColumnDefinition:
         """Return a column of the table that also takes the values of `mapping`."""
         other = mapping.definition.column(column.name)
-        fixed_table = self._fixed.tables.get(have.name.lower()) if fixed else None
+        fixed_table = self._fixed.tables.get(folded(have.name)) if fixed else None
         fixed = bool(fixed_table and fixed_table.column(column.name))
         if column.generated and (other is None or other.generated):
             return column
@@ -321,7 +327,7 @@ class _Drawing:
         self, sources: list[Inspection], have: TableDefinition, new: TableDefinition
     ) -> None:
         """Remember the inputs whose rows could break a constraint that only the output has."""
-        if have.name.lower() in today().tables:
+        if folded(have.name) in today().tables:
             return  # what today's tables ask for is asked when a file is inspected
         stricter = (
             (have.strict and not new.strict)
@@ -342,12 +348,12 @@ class _Drawing:
 
 
 def _plain(terms: Iterable[str]) -> list[str]:
-    return [" ".join(term.lower().split()).removesuffix(" desc") for term in terms]
+    return [" ".join(folded(term).split()).removesuffix(" desc") for term in terms]
 
 
 def _collations(table: TableDefinition) -> set[tuple[str, str]]:
     return {
-        (each.name.lower(), constraint.upper())
+        (folded(each.name), constraint.upper())
         for each in table.columns
         for constraint in each.constraints
         if constraint.startswith("COLLATE")

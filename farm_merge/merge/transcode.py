@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlite_utils.db import quote_identifier as quoted
 
 from farm_merge.driver import file_uri, sqlite3
+from farm_merge.merge.definition import folded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,7 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
 
 def _order(new: sqlite3.Connection, table: str, names: list[str]) -> str:
     """Keep the order of rowids, which numbers the rows of tables without a key."""
-    taken = {name.lower() for name in names}
+    taken = {folded(name) for name in names}
     without_rowid = new.execute(
         "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", (table,)
     ).fetchone()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlite_utils.db import quote_identifier as quoted
 
 from farm_merge.errors import OutputError
+from farm_merge.merge.definition import folded
 from farm_merge.schema import CLOCK_COLUMNS, DATA_TABLES
 
 if TYPE_CHECKING:
@@ -115,10 +116,10 @@ def _differences(
         f"SELECT (SELECT count(*) FROM main.{name} WHERE simulation_id = :id)"
         f" <> (SELECT count(*) FROM shard.{name} WHERE simulation_id = :id)"
     )
-    keys = {each.lower() for each in left.key_names}
+    keys = {folded(each) for each in left.key_names}
     ignored = CLOCK_COLUMNS.get(table, frozenset())
-    columns = {each.name.lower(): quoted(each.name) for each in left.stored}
-    others = {each.name.lower(): quoted(each.name) for each in right.stored}
+    columns = {folded(each.name): quoted(each.name) for each in left.stored}
+    others = {folded(each.name): quoted(each.name) for each in right.stored}
     values = [
         quoted_name
         for column, quoted_name in columns.items()

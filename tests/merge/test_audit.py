@@ -1,0 +1,187 @@
+"""An experiment database against its ledger, and against the files it came from."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+
+import pytest
+
+from farm_merge.driver import sqlite3
+from farm_merge.errors import OutputError
+from farm_merge.merge import audit, merge_shards
+from tests.conftest import query
+from tests.merge.eras import write_era
+
+
+@pytest.fixture
+def merged(make_shard, tmp_path):
+    sources = [make_shard("a"), make_shard("b"), write_era(tmp_path / "old.db", 3)]
+    merge_shards(sources, tmp_path / "exp.db")
+    return tmp_path / "exp.db", sources
+
+
+def test_all_is_well(merged):
+    output, sources = merged
+    report = audit(output, sources)
+    assert (report.simulations, report.counted, report.compared) == (3, 3, 3)
+    assert report.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (
+            "DELETE FROM agent_states WHERE simulation_id = 'a' AND step_number = 0",
+            "agent_states: 15 rows were merged, 12 are there",
+        ),
+        (
+            "DELETE FROM learning_experiences",
+            "learning_experiences: 1 rows were merged, 0 are there",
+        ),
+        ("DELETE FROM simulations WHERE simulation_id = 'b'", "in the ledger, but not there"),
+    ],
+)
+def test_rows_that_went_are_found_by_counting(merged, damage, match):
+    output, _ = merged
+    query(output, damage)
+    assert any(match in each for each in audit(output).problems)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE agents SET position_x = 7.25 WHERE simulation_id = 'a' AND agent_id = 'agent_1'",
+        "UPDATE agents SET genome_id = '' WHERE simulation_id = 'a'",
+        "UPDATE agent_actions SET reward = 1 WHERE simulation_id = 'a' AND action_id = 2",
+        "UPDATE agent_states SET agent_id = upper(agent_id) WHERE simulation_id = 'a'",
+    ],
+)
+def test_values_that_changed_are_found_by_comparing(merged, damage):
+    output, sources = merged
+    query(output, damage)
+    assert audit(output).problems == ()
+    (problem,) = audit(output, sources).problems
+    assert "a.db [a]: differs from" in problem
+
+
+def test_a_shard_that_was_never_merged_is_told(merged, make_shard):
+    output, _ = merged
+    (problem,) = audit(output, [make_shard("c")]).problems
+    assert "c.db [c]: not in" in problem
+
+
+def test_a_shard_that_cannot_be_read_is_told(merged, tmp_path):
+    output, _ = merged
+    (tmp_path / "text.db").write_text("nonsense")
+    (problem,) = audit(output, [tmp_path / "text.db"]).problems
+    assert "not a SQLite database" in problem
+
+
+def test_rows_that_point_nowhere_are_told_and_no_problem(make_shard, tmp_path):
+    shard = make_shard("a")
+    query(shard, "DELETE FROM agents WHERE agent_id = 'agent_0'")
+    merge_shards([shard], tmp_path / "exp.db")
+    report = audit(tmp_path / "exp.db")
+    assert report.problems == ()
+    assert any(
+        "agent_states: 5 rows refer to rows that agents does not have" in n for n in report.notes
+    )
+
+
+def test_what_was_written_and_not_merged_is_told(make_shard):
+    report = audit(make_shard("a"))
+    assert report.notes == ("1 simulations were written here, and never merged",)
+
+
+def test_damage_is_told(merged):
+    output, _ = merged
+    data = bytearray(output.read_bytes())
+    data[4096 * 6 : 4096 * 7] = bytes(4096)
+    output.write_bytes(data)
+    with pytest.raises(OutputError, match="damaged"):
+        audit(output)
+
+
+def test_a_check_that_fails_is_told(merged):
+    output, _ = merged
+    with closing(sqlite3.connect(str(output), isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_schema SET sql = replace(sql, 'genome_id VARCHAR(64)',"
+            " 'genome_id VARCHAR(64) NOT NULL') WHERE name = 'agents'"
+        )
+    assert any("NULL value in agents.genome_id" in each for each in audit(output).problems)
+
+
+def test_what_is_no_experiment_database_is_refused(tmp_path):
+    with pytest.raises(OutputError, match="no such file"):
+        audit(tmp_path / "missing.db")
+    with pytest.raises(OutputError, match="not an experiment database"):
+        audit(write_era(tmp_path / "old.db", 3))
+
+
+# Moving inputs away
+
+
+def test_merged_inputs_move_to_the_archive_and_nothing_else_does(make_shard, tmp_path):
+    good, other = make_shard("a"), make_shard("b", folder="more", file="a.db")
+    running = make_shard("c", status="running")
+    text = tmp_path / "shards" / "text.db"
+    text.write_text("nonsense")
+    merge_shards(
+        [tmp_path / "shards", tmp_path / "more"],
+        tmp_path / "exp.db",
+        on_bad_shard="skip",
+        archive=tmp_path / "archive",
+    )
+    assert not good.exists()
+    assert not other.exists()
+    assert running.exists()
+    assert text.exists()
+    assert sorted(path.name for path in (tmp_path / "archive").iterdir()) == ["a.db", "more_a.db"]
+    assert audit(tmp_path / "exp.db", [tmp_path / "archive"]).problems == ()
+
+
+def test_nothing_moves_where_nothing_was_verified(make_shard, tmp_path):
+    shard = make_shard("a")
+    with pytest.raises(OutputError, match="verified"):
+        merge_shards([shard], tmp_path / "exp.db", verify="none", archive=tmp_path / "archive")
+    assert shard.exists()
+
+
+def test_a_wal_moves_with_its_file(make_shard, tmp_path):
+    shard = make_shard("a")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    writer = sqlite3.connect(str(shard), isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("PRAGMA wal_autocheckpoint = 0")
+    writer.execute("UPDATE agents SET genome_id = 'late'")
+    for name in ("a.db", "a.db-wal"):
+        shutil.copy(shard.parent / name, copy)
+    writer.close()
+    merge_shards([copy], tmp_path / "exp.db", archive=tmp_path / "archive")
+    assert sorted(path.name for path in (tmp_path / "archive").iterdir()) == ["a.db", "a.db-wal"]
+    assert query(tmp_path / "archive" / "a.db", "SELECT DISTINCT genome_id FROM agents") == [
+        ("late",)
+    ]
+
+
+def test_verification_by_content_sees_what_counting_does_not(make_shard, tmp_path, monkeypatch):
+    """A copy that changes a value on the way is stopped before it is kept."""
+    from farm_merge.merge import copy
+
+    honest = copy._copy_rows
+
+    def dishonest(connection, found, target, simulation_id):
+        rows = honest(connection, found, target, simulation_id)
+        connection.execute("UPDATE main.agents SET position_x = position_x + 1")
+        return rows
+
+    monkeypatch.setattr(copy, "_copy_rows", dishonest)
+    shard = make_shard("a")
+    merge_shards([shard], tmp_path / "counts.db")
+    with pytest.raises(OutputError, match="table agents: the output differs"):
+        merge_shards([shard], tmp_path / "content.db", verify="content")
+    assert not (tmp_path / "content.db").exists()
