@@ -88,7 +88,7 @@ def make_shard(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def query(path: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
+def query(path: Path | str, sql: str, *values: object) -> list[tuple[Any, ...]]:
     """Run SQL in a database that nobody else has open."""
     with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
         return connection.execute(sql, values).fetchall()

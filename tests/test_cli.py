@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 from farm_merge.cli import main
 from tests.conftest import content, query, union
+from tests.merge.eras import write_era
 
 
 @pytest.fixture
@@ -89,6 +92,136 @@ def test_the_report_can_be_read_by_programs(run, make_shard):
     report = json.loads(run(make_shard("a"), "-o", "exp.db", "--json").output)
     assert report["simulations"][0]["action"] == "merged"
     assert report["left_out"] == []
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(run, make_shard, tmp_path):
+    old = write_era(tmp_path / "old" / "run_7.db", 2)
+    run(make_shard("a"), "-o", "exp.db")
+    running = make_shard("r", status="running")
+    before = sorted(tmp_path.iterdir())
+    content_before = (tmp_path / "exp.db").read_bytes()
+    result = run("shards", old, "-o", "exp.db", "--dry-run")
+    assert result.exit_code == 3
+    for words in (
+        f"left out: {running} [r]: its run has not ended",
+        "already merged: shards/a.db [a] (the ledger has this very file",
+        f"merged: {old} [run_7] (new; AgentFarm era 2 (2024-11)): agent_actions 2, agent_states 5",
+        "  AgentStates -> agent_states: ",
+        "added tables: learning_experiences",
+        "added columns: agent_actions.position_before, ",
+        "bytes needed",
+        "Nothing was written",
+    ):
+        assert words in result.output.replace(f"{tmp_path}/shards", "shards").replace(
+            "shards/r.db", str(running)
+        )
+    plan = json.loads(run("shards", old, "-o", "exp.db", "-n", "--json").output)
+    by_id = {each["simulation_id"]: each for each in plan["simulations"]}
+    assert by_id["run_7"]["tables"]["agent_states"] == 5
+    assert by_id["a"]["action"] == "already merged"
+    assert plan["mappings"][0]["tables"][0]["from"] == "AgentActions"
+    assert 0 < plan["bytes_needed"] < plan["bytes_free"]
+    assert (tmp_path / "exp.db").read_bytes() == content_before
+    assert sorted(tmp_path.iterdir()) == before
+    # What was planned is what happens.
+    report = json.loads(run("shards", old, "-o", "exp.db", "--json").output)
+    assert [
+        (each["simulation_id"], each["action"], each["rows"]) for each in report["simulations"]
+    ] == [(each["simulation_id"], each["action"], each["rows"]) for each in plan["simulations"]]
+
+
+def test_inspect_says_what_files_are(run, make_shard, tmp_path):
+    make_shard("a")
+    write_era(tmp_path / "shards" / "old.db", 3)
+    (tmp_path / "shards" / "bad.db").write_text("nonsense")
+    result = run("inspect", "shards")
+    assert result.exit_code == 3
+    assert "shards/a.db: farm-merge 1, " in result.output
+    assert "shards/old.db: AgentFarm era 3 " in result.output
+    assert "(named by its path), status unknown: agent_actions 2, agent_states 5" in result.output
+    assert "shards/bad.db: cannot be merged: not a SQLite database" in result.output
+    shard, bad, old = json.loads(run("inspect", "shards", "--json").output)
+    assert shard["simulations"][0]["tables"]["agent_states"] == 15
+    assert shard["health"] == "ok"
+    assert len(shard["fingerprint"]) == 32
+    assert bad["problem"].startswith("not a SQLite database")
+    assert old["simulations"][0]["simulation_id"] is None
+    assert run("inspect", "shards/bad.db").exit_code == 1
+    assert run("inspect", "shards/a.db").exit_code == 0
+
+
+def test_verify_compares_with_the_ledger_and_with_files(run, make_shard):
+    run(make_shard("a"), make_shard("b"), "-o", "exp.db")
+    result = run("verify", "exp.db", "shards")
+    assert result.exit_code == 0
+    assert (
+        "2 counted against the ledger, 2 compared with their files: all as merged" in result.output
+    )
+    query("exp.db", "UPDATE agents SET position_x = 9 WHERE simulation_id = 'b'")
+    assert run("verify", "exp.db").exit_code == 0
+    result = run("verify", "exp.db", "shards")
+    assert result.exit_code == 1
+    assert "problem: shards/b.db [b]: differs from exp.db in agents" in result.output
+    assert json.loads(run("verify", "exp.db", "shards", "--json").output)["compared"] == 2
+    query("exp.db", "DELETE FROM agents WHERE simulation_id = 'b'")
+    assert "table agents: 3 rows were merged, 0 are there" in run("verify", "exp.db").output
+
+
+def test_archive_needs_verification(run, make_shard, tmp_path):
+    shard = make_shard("a")
+    command = (shard, "-o", "exp.db", "--archive", "done")
+    assert run(*command, "--verify", "none").exit_code == 2
+    assert shard.exists()
+    assert f"moved: {shard} -> done/a.db" in run(*command, "-v").output
+    assert (tmp_path / "done" / "a.db").exists()
+
+
+def test_names_can_be_chosen(run, tmp_path):
+    for number in (1, 2):
+        source = write_era(tmp_path / f"run_{number}" / "simulation.db", 1)
+        query(source, "UPDATE Agents SET birth_time = ?", number)
+    run("run_1", "run_2", "-o", "exp.db", "--simulation-id", "{parent}")
+    assert query("exp.db", "SELECT simulation_id FROM simulations") == [("run_1",), ("run_2",)]
+    result = run("run_1", "run_2", "-o", "other.db", "--simulation-id", "{stem}")
+    assert result.exit_code == 1
+    assert "would call 2 runs 'simulation'" in result.output
+
+
+def test_an_agentfarm_database_is_an_input_and_no_output(run, make_shard, tmp_path):
+    old = write_era(tmp_path / "old.db", 8)
+    before = old.read_bytes()
+    result = run(make_shard("a"), "-o", "old.db")
+    assert result.exit_code == 1
+    assert "so it can be an input, but not an output" in result.output
+    assert old.read_bytes() == before
+
+
+def test_an_interrupted_merge_says_so_and_leaves_nothing(make_shard, tmp_path):
+    one = write_era(tmp_path / "one.db", 3)
+    for number in range(300):
+        shutil.copy(one, tmp_path / f"run_{number}.db")
+        query(tmp_path / f"run_{number}.db", "UPDATE agents SET birth_time = ?", number)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "farm_merge",
+            str(tmp_path),
+            "-o",
+            str(tmp_path / "out" / "exp.db"),
+            "-v",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("merged: ")  # it copies
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.startswith("Interrupted; ")
+    assert "Traceback" not in errors
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_list_shows_the_simulations(run, make_shard):

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 import string
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -140,7 +141,7 @@ class IndexDefinition:
         return f"CREATE {unique}INDEX {quoted(self.name)} ON {quoted(self.table)} ({terms}){where}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TableDefinition:
     """A table as it is in its own run, without the `simulation_id` that a merge puts in front.
 
@@ -153,6 +154,7 @@ class TableDefinition:
         checks: The expressions of CHECK constraints, with their parentheses.
         strict: Whether SQLite enforces the declared types.
         merged: Whether it was read in its merged form.
+        without_rowid: Whether its rows are kept by their key alone.
     """
 
     name: str
@@ -163,17 +165,22 @@ class TableDefinition:
     checks: tuple[str, ...] = ()
     strict: bool = False
     merged: bool = False
+    without_rowid: bool = field(default=False, compare=False)
 
     def column(self, name: str) -> ColumnDefinition | None:
         """Return a column by its name, in any case."""
-        return next((each for each in self.columns if folded(each.name) == folded(name)), None)
+        return self._by_name.get(folded(name))
 
-    @property
+    @cached_property
+    def _by_name(self) -> dict[str, ColumnDefinition]:
+        return {folded(each.name): each for each in self.columns}
+
+    @cached_property
     def stored(self) -> tuple[ColumnDefinition, ...]:
         """The columns that hold values of their own."""
         return tuple(each for each in self.columns if not each.generated)
 
-    @property
+    @cached_property
     def key_names(self) -> tuple[str, ...]:
         """The columns of the primary key."""
         return tuple(_first_name(term) for term in self.key)
@@ -182,6 +189,14 @@ class TableDefinition:
     def is_numbered(self) -> bool:
         """Whether its rows have no key of their own, and are numbered in their order."""
         return len(self.key) == 1 and self.key_names[0].rstrip("_") == ROW_NUMBER
+
+    @property
+    def row_order(self) -> str:
+        """What sorts the rows of `t` as they were written; empty where nothing tells."""
+        if self.without_rowid:
+            return ", ".join(f"t.{quoted(name)}" for name in self.key_names)
+        names = ("rowid", "_rowid_", "oid")
+        return next((f"t.{name}" for name in names if not self.column(name)), "")
 
     def relaxed(self) -> TableDefinition:
         """Return the table with nothing but names, types and keys: what always takes its rows."""
@@ -219,6 +234,7 @@ def folded(name: str) -> str:
     return name.translate(_LOWER_CASE)
 
 
+@lru_cache(maxsize=1024)
 def affinity(declared_type: str) -> str:
     """Return what a declared type does to values (www.sqlite.org/datatype3.html, section 3.1).
 
@@ -247,10 +263,9 @@ def parse_table(sql: str, *, merged_form: bool = True) -> TableDefinition:
     Raises:
         ValueError: If the text is not understood.
     """
-    parser = _Parser(sql)
-    table = parser.table()
+    table = _Parser(sql).table()
     led = merged_form and bool(table.key) and folded(table.key_names[0]) == SIMULATION_ID
-    if led and parser.without_rowid:
+    if led and table.without_rowid:
         return replace(without_simulation(table), merged=True)
     return table
 
@@ -315,7 +330,6 @@ class _Parser:
         self._sql = sql
         self._tokens = [*_tokens(sql), _Token("end", "", len(sql), len(sql))]
         self._at = 0
-        self.without_rowid = False
 
     def table(self) -> TableDefinition:
         self._skip_to_name("TABLE")
@@ -328,8 +342,7 @@ class _Parser:
                 break
         self._expect(")")
         options = {token.keyword for token in self._tokens[self._at :]}
-        self.without_rowid = "ROWID" in options
-        return replace(table, strict="STRICT" in options)
+        return replace(table, strict="STRICT" in options, without_rowid="ROWID" in options)
 
     def index(self) -> IndexDefinition:
         unique = self._accept("CREATE") and self._accept("UNIQUE")

@@ -97,6 +97,17 @@ class Target:
 
     def fits(self, source: Inspection) -> bool:
         """Tell whether a shard's rows can be copied as they are."""
+        known = self._fits.get(id(source.mapping))
+        if known is None:
+            known = self._fits[id(source.mapping)] = self._is_fitting(source)
+        return known
+
+    @cached_property
+    def _fits(self) -> dict[int, bool]:
+        """The answers so far: thousands of inputs share one mapping."""
+        return {}
+
+    def _is_fitting(self, source: Inspection) -> bool:
         return source.is_shard and all(
             (mine := self.tables[folded(mapping.target)].column(name)) is not None
             and affinity(mine.declared_type)
