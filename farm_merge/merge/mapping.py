@@ -449,11 +449,8 @@ def _simulation(
 
 def _ordinal(found: TableDefinition, simulation: str, facts: Facts) -> str:
     """Number the rows in the order in which they were written; a VACUUM keeps that order."""
-    order = next(
-        (f" ORDER BY t.{name}" for name in ("rowid", "_rowid_", "oid") if not found.column(name)),
-        "",
-    )
-    partition = f"PARTITION BY {simulation}" if facts.ids == "many" else ""
+    partition = f"PARTITION BY {simulation} " if facts.ids == "many" else ""
+    order = f"ORDER BY {found.row_order}" if found.row_order else ""
     return f"row_number() OVER ({partition}{order})"
 
 

@@ -104,7 +104,8 @@ def _fill(
     """Fill a table of the shard; what the file lacks is NULL, not a default."""
     choice = source.choices.get("duplicate_rows")
     kept = choice.get(mapping.target, {}).get("kept") if isinstance(choice, dict) else None
-    verb, order = _VERBS.get(kept or "", "INSERT"), " ORDER BY t.rowid" if kept else ""
+    row_order = source.structure.tables[folded(mapping.source)].row_order if kept else ""
+    verb, order = _VERBS.get(kept or "", "INSERT"), f" ORDER BY {row_order}" if row_order else ""
     columns = dict(mapping.columns)
     if mapping.target != "experiments":
         columns = {SIMULATION_ID: mapping.simulation, **columns}
