@@ -52,6 +52,7 @@ def copy_simulation(
     planned: SimulationPlan,
     registration: Registration,
     verification: Verification,
+    require_unchanged: Callable[[], None],
     progress: Callable[[int], None],
 ) -> None:
     """Copy one simulation from `shard` into `main`, in one transaction with its ledger row.
@@ -61,6 +62,7 @@ def copy_simulation(
         planned: The simulation, and what to do with it.
         registration: The experiment it belongs to.
         verification: What is compared with the source before the transaction ends.
+        require_unchanged: Raises if the source is no longer what was inspected.
         progress: Called with the number of rows copied since the last call.
 
     Raises:
@@ -80,6 +82,7 @@ def copy_simulation(
         if verification == "content":
             require_same(connection, simulation_id, output, shard)
         _enter_in_ledger(connection, planned)
+        require_unchanged()
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

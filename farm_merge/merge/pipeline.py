@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,7 +42,7 @@ from farm_merge.merge.verify import require_health, same_content
 from farm_merge.schema import LEDGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from os import PathLike
 
     from farm_merge.merge.copy import Verification
@@ -201,7 +202,8 @@ def merge_shards(
         for each in plan.simulations:
             if not each.action.writes:
                 report(Progress("plan", 0, 0, _line(each)))
-        _carry_out(plan, output, chosen, folder, report)
+        gone = _carry_out(plan, output, chosen, folder, report)
+        plan = _without(plan, gone)
         if chosen.archive:
             archived = archive_shards(plan, chosen.archive)
     return MergeReport(
@@ -378,20 +380,22 @@ def _carry_out(
     options: Options,
     folder: Path,
     report: Callable[[Progress], None],
-) -> None:
+) -> list[LeftOut]:
+    """Write what was planned; return the inputs that changed or went since they were inspected."""
     exists = output.exists()
     try:
         if not plan.to_write:
             if exists:
                 settle_output(output)
-            return
+            return []
         with (existing_output if exists else new_output)(output) as connection:
             for statement in plan.target.additions:
                 connection.execute(statement)
-            _copy_all(connection, plan, output, options, folder, report)
+            left_out = _copy_all(connection, plan, output, options, folder, report)
             if not exists and options.verify != "none":
                 report(Progress("verify", plan.rows, plan.rows))
                 require_health(connection)
+            return left_out
     except (sqlite3.Error, OSError) as exc:
         kept = "what was committed stays" if exists else "nothing was written"
         raise OutputError(f"{output}: cannot be written ({exc}); {kept}") from exc
@@ -404,7 +408,7 @@ def _copy_all(
     options: Options,
     folder: Path,
     report: Callable[[Progress], None],
-) -> None:
+) -> list[LeftOut]:
     registration = Registration(
         options.experiment_id, output.stem, options.name, options.description
     )
@@ -415,20 +419,31 @@ def _copy_all(
         done += rows
         report(Progress("copy", done, total))
 
+    left_out: list[LeftOut] = []
     for source, group in groupby(plan.to_write, key=lambda each: each.source):
-        with _unchanged(source, plan.target, folder) as uri, attached(connection, uri, "shard"):
-            for planned in group:
-                copy_simulation(connection, planned, registration, options.verify, advance)
-                report(Progress("copy", done, total, _line(planned)))
+        unchanged = partial(_require_unchanged, source)
+        try:
+            unchanged()
+            with (
+                as_shard(source, plan.target, folder) as uri,
+                attached(connection, uri, "shard"),
+            ):
+                for planned in group:
+                    copy_simulation(
+                        connection, planned, registration, options.verify, unchanged, advance
+                    )
+                    report(Progress("copy", done, total, _line(planned)))
+        except ShardError as exc:
+            if options.on_bad_shard == "stop":
+                raise
+            left_out.append(_left_out(source.path, exc))
+    return left_out
 
 
-@contextmanager
-def _unchanged(source: Inspection, target: Target, folder: Path) -> Iterator[str]:
-    """Yield the URI of an input as a shard, and see that it is what was inspected."""
-    _require_unchanged(source)
-    with as_shard(source, target, folder) as uri:
-        yield uri
-    _require_unchanged(source)
+def _without(plan: Plan, gone: list[LeftOut]) -> Plan:
+    paths = {each.path for each in gone}
+    kept = tuple(each for each in plan.simulations if each.source.path not in paths)
+    return replace(plan, simulations=kept, left_out=(*gone, *plan.left_out)) if gone else plan
 
 
 def _require_unchanged(source: Inspection) -> None:

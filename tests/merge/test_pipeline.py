@@ -379,6 +379,25 @@ def test_a_shard_that_changes_after_its_inspection_stops_the_merge(make_shard, t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shards"]
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_shard_that_vanishes_meanwhile_is_left_out_and_the_others_are_merged(
+    make_shard, tmp_path, exists
+):
+    shards = [make_shard(name) for name in "abc"]
+    if exists:
+        merge_shards([make_shard("z", folder="first")], tmp_path / "exp.db")
+
+    def meddle(event):
+        if event.phase == "copy" and shards[1].exists():
+            shards[1].unlink()
+
+    report = merge_shards(shards, tmp_path / "exp.db", on_bad_shard="skip", progress=meddle)
+    assert [(each.path, each.reason) for each in report.left_out] == [(shards[1], "no such file")]
+    assert set(actions(report)) == {"a", "c"}
+    found = query(tmp_path / "exp.db", "SELECT simulation_id FROM simulations")
+    assert found == [("a",), ("c",)] + [("z",)] * exists
+
+
 def test_a_shard_that_this_process_has_open_is_refused(make_shard, tmp_path):
     shard = make_shard("a")
     connection = sqlite3.connect(str(shard))
