@@ -1,0 +1,622 @@
+"""Graft: the b-trees of shards become one b-tree, page by page, at the speed of a file copy.
+
+All tables here are WITHOUT ROWID, and every key and index leads with `simulation_id`, so the trees
+of shards, in the order of their simulations, do not interleave. The leaves of an index b-tree hold
+whole rows and no page numbers but those of overflow chains, so they are copied as they are. What is
+made anew is little: a separator between neighbours (the last cell of the left tree's last leaf
+moves up), the interior pages above the leaves, and the header's page count.
+
+Section numbers in this module are those of https://www.sqlite.org/fileformat2.html.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Integers = NDArray[np.int64]
+
+__all__ = ["Grafting", "Header", "read_header"]
+
+# Types of pages (section 1.6).
+_INTERIOR, _LEAF, _TABLE_LEAF = 0x02, 0x0A, 0x0D
+_INTERIOR_HEADER, _LEAF_HEADER = 12, 8
+_FILE_HEADER = 100
+_SMALLEST_CELL = 4
+"""SQLite gives every cell at least the room of a freeblock."""
+
+_LOCK_BYTE = 1 << 30
+"""The page that holds this byte stays unused, for the locks of SQLite (section 1.3.2, 1.6)."""
+
+_BATCH_PAGES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of a database file says (section 1.3)."""
+
+    page_size: int
+    reserved: int
+    pages: int
+    freelist_pages: int
+    schema_format: int
+    auto_vacuum: bool
+    encoding: int
+    is_wal: bool
+
+    @property
+    def usable(self) -> int:
+        """Bytes of a page that hold content."""
+        return self.page_size - self.reserved
+
+
+def read_header(head: bytes) -> Header:
+    """Read the first 100 bytes of a database file."""
+    page_size = int.from_bytes(head[16:18], "big")
+    return Header(
+        65536 if page_size == 1 else page_size,
+        head[20],
+        int.from_bytes(head[28:32], "big"),
+        int.from_bytes(head[36:40], "big"),
+        int.from_bytes(head[44:48], "big"),
+        any(head[52:56]),
+        int.from_bytes(head[56:60], "big"),
+        head[18] == 2 or head[19] == 2,  # noqa: PLR2004
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """One b-tree of a shard, taken apart.
+
+    Attributes:
+        leaves: Page numbers of its leaves, from 0, in the order of the keys.
+        separators: Where the cells between them start in the file, and how long they are.
+        overflow: Where the cells of this tree point at overflow chains.
+        cells: Rows in all of it.
+        pages: Pages of it, without overflow chains.
+    """
+
+    leaves: Integers
+    separators: tuple[Integers, Integers]
+    overflow: Integers
+    cells: int
+    pages: int
+
+
+@dataclass(slots=True)
+class _Shard:
+    """The bytes of a shard while it is grafted, with their page numbers in the output."""
+
+    data: Bytes
+    header: Header
+
+    @property
+    def pages(self) -> Bytes:
+        return self.data.reshape(-1, self.header.page_size)
+
+
+class _Cells:
+    """Finds the cells of many pages at once."""
+
+    def __init__(self, shard: _Shard) -> None:
+        self._data = shard.data
+        self._page_size = shard.header.page_size
+        usable = shard.header.usable
+        # Section 1.6: how much of a payload stays in the page.
+        self._most = (usable - 12) * 64 // 255 - 23
+        self._least = (usable - 12) * 32 // 255 - 23
+        self._chunk = usable - 4
+        self._usable = usable
+
+    def counts(self, pages: Integers, offset: int = 0) -> Integers:
+        """Return how many cells each page holds."""
+        return self._short(pages * self._page_size + offset + 3)
+
+    def locate(
+        self, pages: Integers, header_size: int, offset: int = 0
+    ) -> tuple[Integers, Integers]:
+        """Return where the cells of pages start in the file, in order, and how many a page has.
+
+        Args:
+            pages: Page numbers, from 0.
+            header_size: Of the pages.
+            offset: Where that header starts; only on the first page not at 0.
+        """
+        counts = self.counts(pages, offset)
+        header_size += offset
+        if np.any(header_size + 2 * counts > self._usable):
+            raise ValueError("a page claims more cells than it can hold")
+        starts = np.repeat(pages * self._page_size, counts)
+        first = np.repeat(np.cumsum(counts) - counts, counts)
+        within = np.arange(len(starts)) - first
+        pointers = self._short(starts + header_size + 2 * within)
+        if np.any(pointers < header_size) or np.any(pointers > self._usable - _SMALLEST_CELL):
+            raise ValueError("a cell lies outside of its page")
+        return starts + pointers, counts
+
+    def measure(self, cells: Integers) -> tuple[Integers, Integers]:
+        """Return the length of cells that start with their payload's size, and whether they go on.
+
+        A size is a varint of up to nine bytes (section 1.6); more than five would be no page.
+        """
+        size = np.zeros(len(cells), np.int64)
+        width = np.zeros(len(cells), np.int64)
+        going = np.ones(len(cells), bool)
+        for place in range(5):
+            if not going.any():
+                break
+            byte = self._byte(cells + place)
+            size = np.where(going, (size << 7) | (byte & 0x7F), size)
+            width += going
+            going &= byte >= 0x80  # noqa: PLR2004
+        if going.any():
+            raise ValueError("a row is larger than SQLite allows")
+        spills = size > self._most
+        kept = self._least + (size - self._least) % self._chunk
+        local = np.where(spills, np.where(kept <= self._most, kept, self._least), size)
+        length = width + local + 4 * spills
+        if np.any(cells % self._page_size + length > self._usable):
+            raise ValueError("a cell reaches beyond its page")
+        return length, spills
+
+    def long(self, places: Integers) -> Integers:
+        """Read big-endian numbers of four bytes."""
+        return (self._short(places) << 16) | self._short(places + 2)
+
+    def _short(self, places: Integers) -> Integers:
+        return (self._byte(places) << 8) | self._byte(places + 1)
+
+    def _byte(self, places: Integers) -> Integers:
+        return self._data[np.minimum(places, len(self._data) - 1)].astype(np.int64)
+
+
+def _read_segments(shard: _Shard, roots: Sequence[int]) -> list[_Segment]:
+    """Take b-trees of a shard apart, by the page numbers of their roots, from 1.
+
+    Raises:
+        ValueError: If a tree is not what the format says.
+    """
+    return [_read_tree(shard, _Cells(shard), root - 1) for root in roots]
+
+
+def _read_tree(shard: _Shard, cells: _Cells, root: int) -> _Segment:
+    data, page_size, pages = shard.data, shard.header.page_size, len(shard.pages)
+    nodes = np.array([root], np.int64)
+    seen = 1
+    places, lengths = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    overflow, rows = np.zeros(0, np.int64), 0
+    while True:
+        if nodes.min() < 1 or nodes.max() >= pages or seen > pages:
+            raise ValueError("a page number points outside of the file")
+        kinds = data[nodes * page_size]
+        if np.all(kinds == _LEAF):
+            break
+        if not np.all(kinds == _INTERIOR):
+            raise ValueError("a page is of another type than its neighbours")
+        found, counts = cells.locate(nodes, _INTERIOR_HEADER)
+        length, spills = cells.measure(found + 4)
+        overflow = np.concatenate([overflow, (found + 4 + length - 4)[spills]])
+        rows += len(found)
+        # Between the cells of two nodes stands the cell of their parent.
+        ends = np.cumsum(counts)
+        places = np.insert(found + 4, ends[:-1], places)
+        lengths = np.insert(length, ends[:-1], lengths)
+        right = cells.long(nodes * page_size + 8)
+        nodes = np.insert(cells.long(found), ends, right) - 1
+        seen += len(nodes)
+    rows += int(cells.counts(nodes).sum())
+    return _Segment(nodes, (places, lengths), overflow, rows, seen)
+
+
+class Grafting:
+    """Writes the b-trees of shards behind the last page of a database that nobody has open.
+
+    Args:
+        path: The database: made by SQLite, with empty tables.
+        roots: The page numbers of the roots of its b-trees, from 1.
+    """
+
+    def __init__(self, path: Path, roots: Iterable[int]) -> None:
+        self._file = os.open(path, os.O_RDWR)
+        self.header = read_header(os.pread(self._file, _FILE_HEADER, 0))
+        self._next = self.header.pages
+        self._trees = [_Tree(self, root) for root in roots]
+
+    def add(
+        self, data: Bytes, header: Header, roots: Sequence[int], others: Sequence[int]
+    ) -> list[int]:
+        """Append the trees of a shard, which come after all that were added before.
+
+        Args:
+            data: The whole file; overflow chains are renumbered in it.
+            header: Its header.
+            roots: The roots of its trees, in the order of the database's.
+            others: The roots of its other index b-trees.
+
+        Returns:
+            The rows of every tree.
+
+        Raises:
+            ValueError: If a tree is not what the format says; nothing was appended then.
+        """
+        if len(data) != header.pages * header.page_size:
+            raise ValueError("the file is longer or shorter than its header says")
+        shard = _Shard(data, header)
+        segments = _read_segments(shard, roots)
+        pointers, chain = _find_chains(shard, segments, _read_segments(shard, others))
+        self._renumber(shard, pointers, chain)
+        for tree, segment in zip(self._trees, segments, strict=True):
+            tree.add(shard, segment)
+        return [segment.cells for segment in segments]
+
+    def finish(self) -> None:
+        """Write what is above the leaves, and the header; close the file."""
+        try:
+            for tree in self._trees:
+                tree.finish()
+            head = bytearray(os.pread(self._file, _FILE_HEADER, 0))
+            changes = int.from_bytes(head[24:28], "big") + 1
+            head[24:28] = head[92:96] = changes.to_bytes(4, "big")
+            head[28:32] = self._next.to_bytes(4, "big")
+            os.pwrite(self._file, head, 0)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file as it is."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def append(self, pages: Bytes) -> Integers:
+        """Write pages, and return their numbers, from 0."""
+        numbers = self._reserve(len(pages))
+        self._write(numbers, pages)
+        return numbers
+
+    def write(self, number: int, page: bytes) -> None:
+        """Write one page, by its number from 0."""
+        self._write(np.array([number]), _as_page(page))
+
+    def _reserve(self, count: int) -> Integers:
+        """Return the next page numbers; the page of the lock byte is left out."""
+        numbers = np.arange(self._next, self._next + count, dtype=np.int64)
+        lock_page = _LOCK_BYTE // self.header.page_size
+        numbers[numbers >= lock_page] += self._next <= lock_page
+        if count:
+            self._next = int(numbers[-1]) + 1
+        return numbers
+
+    def _write(self, numbers: Integers, pages: Bytes) -> None:
+        """Write pages to consecutive numbers, or on both sides of the page of the lock byte."""
+        at = int(np.searchsorted(numbers, _LOCK_BYTE // self.header.page_size))
+        for chosen in (slice(None, at), slice(at, None)):
+            view = memoryview(np.ascontiguousarray(pages[chosen]).reshape(-1))
+            offset = int(numbers[chosen][0]) * self.header.page_size if view else 0
+            while view:
+                written = os.pwrite(self._file, view, offset)
+                view, offset = view[written:], offset + written
+
+    def _renumber(self, shard: _Shard, pointers: Integers, chain: Integers) -> None:
+        """Write overflow pages, and point at them by their numbers in the output."""
+        numbers = self._reserve(len(chain))
+        new = np.zeros(len(shard.pages) + 1, np.int64)
+        new[chain + 1] = numbers + 1
+        links = np.concatenate([pointers, chain * shard.header.page_size])
+        targets = new[_Cells(shard).long(links)]
+        for place, shift in enumerate((24, 16, 8, 0)):
+            shard.data[links + place] = (targets >> shift) & 0xFF
+        for first in range(0, len(chain), _BATCH_PAGES):
+            batch = slice(first, first + _BATCH_PAGES)
+            self._write(numbers[batch], shard.pages[chain[batch]])
+
+
+def _find_chains(
+    shard: _Shard, segments: list[_Segment], others: list[_Segment]
+) -> tuple[Integers, Integers]:
+    """Return where overflow chains of `segments` start, and the pages that they take.
+
+    What is in no tree and not free is in a chain, so leaves are read only as long as there are
+    pages to account for: those of the smallest trees first.
+    """
+    accounted = shard.header.freelist_pages + _schema_pages(shard)
+    accounted += sum(each.pages for each in (*segments, *others))
+    missing = len(shard.pages) - accounted
+    pointers, chains = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    ours = {id(each) for each in segments}
+    for segment in sorted((*segments, *others), key=lambda each: each.pages):
+        if missing <= 0:
+            break
+        starts = _chain_starts(shard, segment)
+        chain = _follow(shard, starts)
+        missing -= len(chain)
+        if id(segment) in ours:
+            pointers.append(starts)
+            chains.append(chain)
+    whole = np.concatenate(chains)
+    if len(np.unique(whole)) < len(whole):
+        raise ValueError("two rows share an overflow page")
+    return np.concatenate(pointers), whole
+
+
+def _chain_starts(shard: _Shard, segment: _Segment) -> Integers:
+    cells = _Cells(shard)
+    starts = [segment.overflow]
+    for first in range(0, len(segment.leaves), _BATCH_PAGES):
+        found, _ = cells.locate(segment.leaves[first : first + _BATCH_PAGES], _LEAF_HEADER)
+        length, spills = cells.measure(found)
+        starts.append((found + length - 4)[spills])
+    return np.concatenate(starts)
+
+
+def _follow(shard: _Shard, pointers: Integers) -> Integers:
+    """Return the pages of overflow chains, each once (section 1.6.1)."""
+    cells, pages = _Cells(shard), len(shard.pages)
+    chain, taken = [np.zeros(0, np.int64)], 0
+    current = cells.long(pointers) - 1
+    while len(current):
+        taken += len(current)
+        if current.min() < 1 or current.max() >= pages or taken > pages:
+            raise ValueError("an overflow chain leaves the file")
+        chain.append(current)
+        following = cells.long(current * shard.header.page_size)
+        current = following[following > 0] - 1
+    return np.concatenate(chain)
+
+
+def _schema_pages(shard: _Shard) -> int:
+    """Count the pages of `sqlite_schema`, a table b-tree behind the file's header (section 2.6)."""
+    nodes, count = np.zeros(1, np.int64), 0
+    cells = _Cells(shard)
+    while True:
+        count += len(nodes)
+        if nodes.max() >= len(shard.pages) or count > len(shard.pages):
+            raise ValueError("a page number of the schema points outside of the file")
+        offset = _FILE_HEADER if count == 1 else 0
+        if np.all(shard.data[nodes * shard.header.page_size + offset] == _TABLE_LEAF):
+            return count
+        found, _ = cells.locate(nodes, _INTERIOR_HEADER, offset)
+        right = cells.long(nodes * shard.header.page_size + offset + 8)
+        nodes = np.concatenate([cells.long(found), right]) - 1
+
+
+class _Tree:
+    """A b-tree of the output, made from left to right."""
+
+    def __init__(self, grafting: Grafting, root: int) -> None:
+        self._grafting = grafting
+        self._root = root - 1
+        self._usable = grafting.header.usable
+        self._tail: list[bytes] = []
+        """The cells of the last leaf, whose right neighbour is not known yet."""
+        self._level: _Level | None = None
+
+    def add(self, shard: _Shard, segment: _Segment) -> None:
+        if not segment.cells:
+            return
+        places, lengths = segment.separators
+        first = 0
+        if len(segment.leaves) > 1:
+            first = self._close_tail(shard, segment)
+            middle = segment.leaves[first:-1]
+            for start in range(0, len(middle), _BATCH_PAGES):
+                batch = middle[start : start + _BATCH_PAGES]
+                at = first + start
+                chosen = slice(at, at + len(batch))
+                self._push(
+                    self._grafting.append(shard.pages[batch]),
+                    shard.data[_spans(places[chosen], lengths[chosen])],
+                    lengths[chosen],
+                )
+        self._tail += _cells_of(shard, int(segment.leaves[-1]))
+        self._pack()
+
+    def finish(self) -> None:
+        if self._level is None:
+            self._grafting.write(self._root, _leaf(self._tail, self._grafting.header))
+            return
+        page = _leaf(self._tail, self._grafting.header)
+        (number,) = self._grafting.append(_as_page(page))
+        self._level.finish(int(number), self._root)
+
+    def _close_tail(self, shard: _Shard, segment: _Segment) -> int:
+        """End the leaf before a segment; return how many leaves of the segment it took along."""
+        if len(self._tail) > 1:
+            separator = self._tail.pop()
+            self._end_leaf(self._tail, separator)
+            self._tail = []
+        elif self._tail:
+            # Giving up its only cell would leave an empty leaf, which is malformed.
+            self._tail += _cells_of(shard, int(segment.leaves[0]))
+            self._pack()
+            (place, *_), (length, *_) = segment.separators
+            self._end_leaf(self._tail, shard.data[place : place + length].tobytes())
+            self._tail = []
+            return 1
+        return 0
+
+    def _pack(self) -> None:
+        """End leaves while the tail is larger than a page; at least one cell stays in it."""
+        room = self._usable - _LEAF_HEADER
+        while sum(sizes := [_room(cell) for cell in self._tail]) > room:
+            fitting = bisect_right(list(accumulate(sizes)), room)
+            number = min(fitting, len(self._tail) - 2)
+            self._end_leaf(self._tail[:number], self._tail[number])
+            self._tail = self._tail[number + 1 :]
+
+    def _end_leaf(self, cells: list[bytes], separator: bytes) -> None:
+        (number,) = self._grafting.append(_as_page(_leaf(cells, self._grafting.header)))
+        self._push(
+            np.array([number]), np.frombuffer(separator, np.uint8), np.array([len(separator)])
+        )
+
+    def _push(self, children: Integers, separators: Bytes, lengths: Integers) -> None:
+        if self._level is None:
+            self._level = _Level(self._grafting)
+        self._level.push(children, separators, lengths)
+
+
+class _Level:
+    """The interior pages of one level, made from left to right (section 1.6)."""
+
+    def __init__(self, grafting: Grafting) -> None:
+        self._grafting = grafting
+        self._usable = grafting.header.usable
+        self._room = self._usable - _INTERIOR_HEADER
+        self._children: list[Integers] = []
+        self._separators: list[Bytes] = []
+        self._lengths: list[Integers] = []
+        self._pending = 0
+        self._above: _Level | None = None
+
+    def push(self, children: Integers, separators: Bytes, lengths: Integers) -> None:
+        """Add pages, each with the cell that separates it from the next."""
+        self._children.append(children)
+        self._separators.append(separators)
+        self._lengths.append(lengths)
+        self._pending += int(lengths.sum()) + 6 * len(lengths)
+        if self._pending > 8 * self._room:
+            self._emit(keep=True)
+
+    def finish(self, last: int, root: int) -> None:
+        """End the level with its last page, and make the root.
+
+        Args:
+            last: The number of the last page, from 0.
+            root: The number of the page that the root has to be, from 0.
+        """
+        if self._pending > self._room:
+            self._emit(keep=False)
+        children, separators, lengths = self._take()
+        page = _interior(children, separators, lengths, last, self._grafting.header)
+        if self._above is None:
+            self._grafting.write(root, page)
+            return
+        (number,) = self._grafting.append(_as_page(page))
+        self._above.finish(int(number), root)
+
+    def _take(self) -> tuple[Integers, Bytes, Integers]:
+        taken = (
+            np.concatenate(self._children),
+            np.concatenate(self._separators),
+            np.concatenate(self._lengths),
+        )
+        self._children, self._separators, self._lengths = [], [], []
+        self._pending = 0
+        return taken
+
+    def _emit(self, *, keep: bool) -> None:
+        """Write full pages; what stays has at least one cell, and fits into a page."""
+        children, separators, lengths = self._take()
+        room = np.cumsum(lengths + 6)
+        starts = np.cumsum(lengths) - lengths
+        count, first = len(children), 0
+        pages, right = [], []
+        while True:
+            used = room[first - 1] if first else 0
+            left = int(room[-1] - used)
+            if left <= self._room or (keep and left <= 2 * self._room):
+                break
+            # Cells first … end-1 make a page, end is its right child, whose separator moves up.
+            end = int(np.searchsorted(room, used + self._room, side="right"))
+            end = min(end, count - 2)
+            stop = starts[end]
+            pages.append(
+                _interior(
+                    children[first:end],
+                    separators[starts[first] : stop],
+                    lengths[first:end],
+                    int(children[end]),
+                    self._grafting.header,
+                )
+            )
+            right.append(end)
+            first = end + 1
+        if pages:
+            if self._above is None:
+                self._above = _Level(self._grafting)
+            numbers = self._grafting.append(
+                np.frombuffer(b"".join(pages), np.uint8).reshape(len(pages), -1)
+            )
+            ends = np.array(right)
+            self._above.push(
+                numbers, separators[_spans(starts[ends], lengths[ends])], lengths[ends]
+            )
+        begin = starts[first]
+        self._children.append(children[first:])
+        self._separators.append(separators[begin:])
+        self._lengths.append(lengths[first:])
+        self._pending = int(lengths[first:].sum()) + 6 * (count - first)
+
+
+def _spans(places: Integers, lengths: Integers) -> Integers:
+    """Return the indices of all bytes of spans, one after the other."""
+    ends = np.cumsum(lengths)
+    return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(
+        places - (ends - lengths), lengths
+    )
+
+
+def _as_page(page: bytes) -> Bytes:
+    return np.frombuffer(page, np.uint8).reshape(1, -1)
+
+
+def _room(cell: bytes) -> int:
+    """Return the bytes that a cell takes in a leaf, its pointer included."""
+    return max(len(cell), _SMALLEST_CELL) + 2
+
+
+def _cells_of(shard: _Shard, page: int) -> list[bytes]:
+    """Return the cells of a leaf."""
+    cells = _Cells(shard)
+    places, _ = cells.locate(np.array([page], np.int64), _LEAF_HEADER)
+    lengths, _ = cells.measure(places)
+    return [
+        shard.data[place : place + length].tobytes()
+        for place, length in zip(places.tolist(), lengths.tolist(), strict=True)
+    ]
+
+
+def _leaf(cells: list[bytes], header: Header) -> bytes:
+    """Make a leaf page of cells (section 1.6)."""
+    padded = [cell.ljust(_SMALLEST_CELL, b"\0") for cell in cells]
+    content = b"".join(padded)
+    start = header.usable - len(content)
+    pointers, place = [], start
+    for cell in padded:
+        pointers.append(place)
+        place += len(cell)
+    # A start of 65536 is written as 0.
+    head = struct.pack(">BHHHB", _LEAF, 0, len(cells), start & 0xFFFF, 0)
+    head += struct.pack(f">{len(pointers)}H", *pointers)
+    return head.ljust(start, b"\0") + content + bytes(header.reserved)
+
+
+def _interior(
+    children: Integers, separators: Bytes, lengths: Integers, right: int, header: Header
+) -> bytes:
+    """Make an interior page: cells of a child's page number and a separator, and a right child."""
+    ends = np.cumsum(lengths + 4)
+    starts = ends - (lengths + 4)
+    content = np.empty(int(ends[-1]), np.uint8)
+    for place, shift in enumerate((24, 16, 8, 0)):
+        content[starts + place] = ((children + 1) >> shift) & 0xFF
+    content[_spans(starts + 4, lengths)] = separators
+    start = header.usable - len(content)
+    head = struct.pack(">BHHHBI", _INTERIOR, 0, len(children), start & 0xFFFF, 0, right + 1)
+    head += (starts + start).astype(">u2").tobytes()
+    return head.ljust(start, b"\0") + content.tobytes() + bytes(header.reserved)
