@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.plan import SimulationPlan
     from farm_merge.merge.structure import Structure
 
-__all__ = ["Registration", "Verification", "copy_simulation"]
+__all__ = ["Registration", "Verification", "copy_simulation", "register_simulation"]
 
 Verification = Literal["none", "counts", "content"]
 
@@ -76,12 +76,11 @@ def copy_simulation(
             _remove(connection, output, simulation_id)
         for table, definition in shard.content.items():
             progress(_copy_rows(connection, definition, output.tables[table], simulation_id))
-        _register(connection, planned, registration, output, shard)
+        register_simulation(connection, planned, registration, output, shard)
         if verification != "none":
             require_counts(connection, simulation_id, planned.simulation.row_counts)
         if verification == "content":
             require_same(connection, simulation_id, output, shard)
-        _enter_in_ledger(connection, planned)
         require_unchanged()
         connection.execute("COMMIT")
     except BaseException:
@@ -125,14 +124,22 @@ def column_list(table: TableDefinition) -> list[str]:
     return [SIMULATION_ID, *own] if table.merged else own
 
 
-def _register(
+def register_simulation(
     connection: sqlite3.Connection,
     planned: SimulationPlan,
     registration: Registration,
     output: Structure,
     shard: Structure,
 ) -> None:
-    """Carry the simulation's registry row and its experiment's, or make them where they lack."""
+    """Carry a simulation's registry row and its experiment's, or make them; enter the ledger.
+
+    Args:
+        connection: The output, with the rows of the simulation in it, and its shard attached.
+        planned: The simulation.
+        registration: The experiment it belongs to.
+        output: The structure of the output.
+        shard: The structure of the shard.
+    """
     simulation_id = planned.simulation_id
     found, target = shard.tables["simulations"], output.tables["simulations"]
     if not _copy_rows(connection, found, target, simulation_id):
@@ -173,6 +180,7 @@ def _register(
         f" SELECT {history} FROM shard.{LEDGER} WHERE simulation_id = ?",
         (simulation_id,),
     )
+    _enter_in_ledger(connection, planned)
 
 
 def _enter_in_ledger(connection: sqlite3.Connection, planned: SimulationPlan) -> None:

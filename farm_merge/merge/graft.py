@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
     Integers = NDArray[np.int64]
 
-__all__ = ["Grafting", "Header", "read_header"]
+__all__ = ["HEADER_BYTES", "Grafting", "Header", "read_header"]
 
 # Types of pages (section 1.6).
 _INTERIOR, _LEAF, _TABLE_LEAF = 0x02, 0x0A, 0x0D
 _INTERIOR_HEADER, _LEAF_HEADER = 12, 8
-_FILE_HEADER = 100
+HEADER_BYTES = 100
 _SMALLEST_CELL = 4
 """SQLite gives every cell at least the room of a freeblock."""
 
@@ -109,6 +109,10 @@ class _Shard:
         return self.data.reshape(-1, self.header.page_size)
 
 
+_NONE: Integers = np.zeros(0, np.int64)
+_NOTHING = _Segment(_NONE, (_NONE, _NONE), _NONE, 0, 0)
+
+
 class _Cells:
     """Finds the cells of many pages at once."""
 
@@ -148,7 +152,7 @@ class _Cells:
             raise ValueError("a cell lies outside of its page")
         return starts + pointers, counts
 
-    def measure(self, cells: Integers) -> tuple[Integers, Integers]:
+    def measure(self, cells: Integers) -> tuple[Integers, NDArray[np.bool_]]:
         """Return the length of cells that start with their payload's size, and whether they go on.
 
         A size is a varint of up to nine bytes (section 1.6); more than five would be no page.
@@ -190,15 +194,15 @@ def _read_segments(shard: _Shard, roots: Sequence[int]) -> list[_Segment]:
     Raises:
         ValueError: If a tree is not what the format says.
     """
-    return [_read_tree(shard, _Cells(shard), root - 1) for root in roots]
+    return [_read_tree(shard, _Cells(shard), root - 1) if root else _NOTHING for root in roots]
 
 
 def _read_tree(shard: _Shard, cells: _Cells, root: int) -> _Segment:
     data, page_size, pages = shard.data, shard.header.page_size, len(shard.pages)
     nodes = np.array([root], np.int64)
     seen = 1
-    places, lengths = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    overflow, rows = np.zeros(0, np.int64), 0
+    places, lengths = _NONE, _NONE
+    overflow, rows = _NONE, 0
     while True:
         if nodes.min() < 1 or nodes.max() >= pages or seen > pages:
             raise ValueError("a page number points outside of the file")
@@ -232,7 +236,7 @@ class Grafting:
 
     def __init__(self, path: Path, roots: Iterable[int]) -> None:
         self._file = os.open(path, os.O_RDWR)
-        self.header = read_header(os.pread(self._file, _FILE_HEADER, 0))
+        self.header = read_header(os.pread(self._file, HEADER_BYTES, 0))
         self._next = self.header.pages
         self._trees = [_Tree(self, root) for root in roots]
 
@@ -244,7 +248,7 @@ class Grafting:
         Args:
             data: The whole file; overflow chains are renumbered in it.
             header: Its header.
-            roots: The roots of its trees, in the order of the database's.
+            roots: The roots of its trees, in the order of the database's; 0 for one it lacks.
             others: The roots of its other index b-trees.
 
         Returns:
@@ -268,7 +272,7 @@ class Grafting:
         try:
             for tree in self._trees:
                 tree.finish()
-            head = bytearray(os.pread(self._file, _FILE_HEADER, 0))
+            head = bytearray(os.pread(self._file, HEADER_BYTES, 0))
             changes = int.from_bytes(head[24:28], "big") + 1
             head[24:28] = head[92:96] = changes.to_bytes(4, "big")
             head[28:32] = self._next.to_bytes(4, "big")
@@ -305,7 +309,7 @@ class Grafting:
         """Write pages to consecutive numbers, or on both sides of the page of the lock byte."""
         at = int(np.searchsorted(numbers, _LOCK_BYTE // self.header.page_size))
         for chosen in (slice(None, at), slice(at, None)):
-            view = memoryview(np.ascontiguousarray(pages[chosen]).reshape(-1))
+            view = np.ascontiguousarray(pages[chosen]).reshape(-1).data
             offset = int(numbers[chosen][0]) * self.header.page_size if view else 0
             while view:
                 written = os.pwrite(self._file, view, offset)
@@ -336,7 +340,7 @@ def _find_chains(
     accounted = shard.header.freelist_pages + _schema_pages(shard)
     accounted += sum(each.pages for each in (*segments, *others))
     missing = len(shard.pages) - accounted
-    pointers, chains = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    pointers, chains = [_NONE], [_NONE]
     ours = {id(each) for each in segments}
     for segment in sorted((*segments, *others), key=lambda each: each.pages):
         if missing <= 0:
@@ -366,7 +370,7 @@ def _chain_starts(shard: _Shard, segment: _Segment) -> Integers:
 def _follow(shard: _Shard, pointers: Integers) -> Integers:
     """Return the pages of overflow chains, each once (section 1.6.1)."""
     cells, pages = _Cells(shard), len(shard.pages)
-    chain, taken = [np.zeros(0, np.int64)], 0
+    chain, taken = [_NONE], 0
     current = cells.long(pointers) - 1
     while len(current):
         taken += len(current)
@@ -386,7 +390,7 @@ def _schema_pages(shard: _Shard) -> int:
         count += len(nodes)
         if nodes.max() >= len(shard.pages) or count > len(shard.pages):
             raise ValueError("a page number of the schema points outside of the file")
-        offset = _FILE_HEADER if count == 1 else 0
+        offset = HEADER_BYTES if count == 1 else 0
         if np.all(shard.data[nodes * shard.header.page_size + offset] == _TABLE_LEAF):
             return count
         found, _ = cells.locate(nodes, _INTERIOR_HEADER, offset)
@@ -566,9 +570,9 @@ class _Level:
 def _spans(places: Integers, lengths: Integers) -> Integers:
     """Return the indices of all bytes of spans, one after the other."""
     ends = np.cumsum(lengths)
-    return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(
-        places - (ends - lengths), lengths
-    )
+    spans: Integers = np.repeat(places - (ends - lengths), lengths)
+    spans += np.arange(len(spans))
+    return spans
 
 
 def _as_page(page: bytes) -> Bytes:

@@ -9,10 +9,18 @@ from sqlite_utils.db import quote_identifier as quoted
 
 from farm_merge.errors import ShardError, StillWrittenError
 from farm_merge.merge.definition import SIMULATION_ID, affinity, folded
+from farm_merge.merge.engine import is_graftable_file
 from farm_merge.merge.legacy import STATE_REFERENCES
 from farm_merge.merge.locks import is_being_written
 from farm_merge.merge.mapping import Facts, Kind, TableMapping, classify, make_mapping, targets
-from farm_merge.merge.source import STILL_WRITTEN, Identity, fingerprint, identify, opened
+from farm_merge.merge.source import (
+    STILL_WRITTEN,
+    Identity,
+    fingerprint,
+    identify,
+    opened,
+    refuse_open_here,
+)
 from farm_merge.merge.structure import Structure, read_structure, today
 from farm_merge.schema import DATA_TABLES, METADATA_TABLES, is_current
 
@@ -27,6 +35,7 @@ __all__ = [
     "Found",
     "Inspection",
     "OnDuplicateRow",
+    "glance_at_shard",
     "inspect_shard",
     "read_experiments",
     "with_common_keys",
@@ -62,7 +71,7 @@ class Inspection:
     Attributes:
         path: The file.
         identity: Which file stood there.
-        fingerprint: A hash of its bytes.
+        fingerprint: A hash of its bytes; empty until they were read.
         schema: What its schema is called: "farm-merge 1", "AgentFarm era …" or "foreign".
         kind: The family of its schema.
         structure: Its tables.
@@ -90,6 +99,11 @@ class Inspection:
     notes: tuple[str, ...] = ()
     choices: Mapping[str, object] = field(default_factory=dict, hash=False)
     copy: Path | None = None
+
+    @property
+    def is_glance(self) -> bool:
+        """Whether its rows are not counted yet, nor its bytes hashed."""
+        return not self.fingerprint
 
     @property
     def file(self) -> Path:
@@ -130,6 +144,26 @@ def inspect_shard(
     if copy is None and identify(path) != identity:
         raise StillWrittenError(f"{path}: {STILL_WRITTEN}")
     return replace(inspection, copy=copy)
+
+
+def glance_at_shard(path: Path) -> Inspection | None:
+    """Read only what a plan needs of a shard with one simulation whose pages can be copied.
+
+    Its rows are counted, and its bytes hashed, when they pass; a copy of damaged pages shows when
+    the output is checked.
+
+    Returns:
+        What is known, without rows and fingerprint; None if the file needs a closer look.
+    """
+    try:
+        identity = identify(path)
+        refuse_open_here(path)
+        if not is_graftable_file(path) or is_being_written(path):
+            return None
+        with opened(path) as connection:
+            return _Examination(path, connection, "error").glance(identity)
+    except (ShardError, OSError):
+        return None
 
 
 def with_common_keys(
@@ -235,6 +269,34 @@ class _Examination:
             tuple(note for each in mapping for note in each.notes),
             tuple(self._not_carried()),
             self._choices,
+        )
+
+    def glance(self, identity: Identity) -> Inspection | None:
+        tables = [quoted(each.name) for each in self._structure.content.values() if each.merged]
+        if self._kind != "today" or len(tables) < len(self._structure.content):
+            return None
+        ends = ", ".join(
+            f"(SELECT {end}(simulation_id) FROM source.{table})"
+            for table in tables
+            for end in ("min", "max")
+        )
+        ids = ({*self._ask(f"SELECT {ends}")} | self._registered()) - {None}
+        if len(ids) != 1 or not isinstance(simulation_id := ids.pop(), str):
+            return None
+        facts = Facts("one")
+        status = self._statuses({simulation_id}).get(simulation_id)
+        return Inspection(
+            self._path,
+            identity,
+            "",
+            self._schema,
+            self._kind,
+            self._structure,
+            (Found(simulation_id, status, {}),),
+            facts,
+            make_mapping(self._structure, self._kind, facts),
+            self._experiments(),
+            notes=tuple(self._not_carried()),
         )
 
     def _ask(self, sql: str, **parameters: object) -> tuple[object, ...]:

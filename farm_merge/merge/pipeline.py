@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial as partial_
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +16,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from farm_merge.driver import sqlite3
 from farm_merge.errors import OutputError, ShardError, StillWrittenError
 from farm_merge.merge.archive import archive_shards
+from farm_merge.merge.build import (
+    DamagedGraftError,
+    Grafted,
+    check,
+    compare_grafted,
+    create,
+    graft,
+    register_grafted,
+)
 from farm_merge.merge.copy import Registration, copy_simulation
 from farm_merge.merge.find import find_shards
 from farm_merge.merge.inspect import (
     Inspection,
+    glance_at_shard,
     inspect_shard,
     read_experiments,
     with_common_keys,
@@ -26,6 +37,7 @@ from farm_merge.merge.inspect import (
 from farm_merge.merge.naming import named, require_template
 from farm_merge.merge.plan import Action, LedgerEntry, LeftOut, OutputState, Plan, make_plan
 from farm_merge.merge.publish import (
+    building,
     existing_output,
     locked,
     new_output,
@@ -38,7 +50,7 @@ from farm_merge.merge.rewrite import as_shard, count_changes
 from farm_merge.merge.source import attached, connect_untrusted, identify, snapshot
 from farm_merge.merge.structure import read_structure
 from farm_merge.merge.target import Target, make_target
-from farm_merge.merge.verify import require_health, same_content
+from farm_merge.merge.verify import same_content
 from farm_merge.schema import LEDGER
 
 if TYPE_CHECKING:
@@ -46,6 +58,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from farm_merge.merge.copy import Verification
+    from farm_merge.merge.engine import Engine
     from farm_merge.merge.inspect import OnDuplicateRow
     from farm_merge.merge.plan import OnConflict, SimulationPlan
 
@@ -149,6 +162,9 @@ class Options:
             that cannot be merged.
         verify: What is compared with the source before it is kept: "none", "counts" (rows of every
             simulation and table, and SQLite's check of a new output), or "content" as well.
+        engine: How a new output is written: "attach" copies rows, "graft" copies pages, and
+            "auto" chooses: pages where the form of a file allows it.
+        jobs: Threads that read and rewrite; one a core by default.
         archive: A folder to which inputs are moved once all of their simulations are in the
             output.
     """
@@ -162,6 +178,8 @@ class Options:
     on_bad_shard: OnBadShard = "stop"
     on_duplicate_row: OnDuplicateRow = "error"
     verify: Verification = "counts"
+    engine: Engine = "auto"
+    jobs: int | None = None
     archive: Path | None = None
 
 
@@ -198,12 +216,13 @@ def merge_shards(
         locked(output, lambda who: report(Progress("wait", 0, 0, f"{output} is held by {who}"))),
         workshop(output) as folder,
     ):
-        plan = _make_plan(paths, output, chosen, folder, report)
-        for each in plan.simulations:
-            if not each.action.writes:
-                report(Progress("plan", 0, 0, _line(each)))
-        gone = _carry_out(plan, output, chosen, folder, report)
-        plan = _without(plan, gone)
+        paths = tuple(paths)
+        try:
+            plan = _merged(paths, output, chosen, folder, report)
+        except DamagedGraftError as exc:
+            # Row by row, the input that is to blame is found and named.
+            report(Progress("plan", 0, 0, f"copying row by row, since the check says: {exc}"))
+            plan = _merged(paths, output, replace(chosen, engine="attach"), folder, report)
         if chosen.archive:
             archived = archive_shards(plan, chosen.archive)
     return MergeReport(
@@ -215,6 +234,22 @@ def merge_shards(
         archived,
         time.perf_counter() - started,
     )
+
+
+def _merged(
+    paths: Iterable[str | PathLike[str]],
+    output: Path,
+    options: Options,
+    folder: Path,
+    report: Callable[[Progress], None],
+) -> Plan:
+    """Plan a merge and carry it out; return the plan with what became of it."""
+    plan = _make_plan(paths, output, options, folder, report)
+    for each in plan.simulations:
+        if not each.action.writes:
+            report(Progress("plan", 0, 0, _line(each)))
+    merge = _Merge(plan, output, options, folder, report)
+    return merge.into_existing() if output.exists() else merge.into_new()
 
 
 def plan_merge(
@@ -256,8 +291,11 @@ def _make_plan(
         require_template(options.simulation_id)
     require_usable(output)
     files = find_shards(paths, output=output)
-    inspections, bad, running = _inspect_all(files, options, folder, report)
     state = read_state(output)
+    glance = state.structure is None and options.engine != "attach"
+    inspections, bad, running = _inspect_all(files, options, folder, report, glance=glance)
+    if glance:
+        inspections = _looked_at_closely(inspections, options, folder, bad)
     inspections = with_common_keys(inspections, state.structure)
     target, misfits = _fitting_target(inspections, state, folder)
     bad += [LeftOut(path, reason) for path, reason in misfits.items()]
@@ -283,8 +321,18 @@ def _inspect_all(
     options: Options,
     folder: Path,
     report: Callable[[Progress], None],
+    *,
+    glance: bool,
 ) -> tuple[list[Inspection], list[LeftOut], list[LeftOut]]:
-    """Return what is known of the inputs, those that are bad, and those that are being written."""
+    """Return what is known of the inputs, those that are bad, and those that are being written.
+
+    Args:
+        files: The inputs.
+        options: What the user decided.
+        folder: For snapshots.
+        report: Called as the work goes on.
+        glance: Whether shards are read later, when their pages are copied.
+    """
     if not files:
         raise ShardError("no database found among the inputs (*.db, *.sqlite, *.sqlite3)")
     inspections: list[Inspection] = []
@@ -292,13 +340,31 @@ def _inspect_all(
     running: list[LeftOut] = []
     for number, path in enumerate(files, start=1):
         try:
-            inspections.append(_inspect(path, options, folder / f"running-{number}.db"))
+            known = glance_at_shard(path) if glance else None
+            inspections.append(known or _inspect(path, options, folder / f"running-{number}.db"))
         except StillWrittenError as exc:
             running.append(_left_out(path, exc))
         except ShardError as exc:
             bad.append(_left_out(path, exc))
         report(Progress("inspect", number, len(files)))
     return inspections, bad, running
+
+
+def _looked_at_closely(
+    inspections: list[Inspection], options: Options, folder: Path, bad: list[LeftOut]
+) -> list[Inspection]:
+    """Read the inputs whole that name one simulation, since their content decides."""
+    times = Counter(found.simulation_id for each in inspections for found in each.simulations)
+    closely: list[Inspection] = []
+    for each in inspections:
+        if not each.is_glance or times[each.simulations[0].simulation_id] == 1:
+            closely.append(each)
+            continue
+        try:
+            closely.append(_inspect(each.path, options, folder / "running.db"))
+        except ShardError as exc:
+            bad.append(_left_out(each.path, exc))
+    return closely
 
 
 def _inspect(path: Path, options: Options, copy: Path) -> Inspection:
@@ -374,76 +440,141 @@ def _comparer(
     return same
 
 
-def _carry_out(
-    plan: Plan,
-    output: Path,
-    options: Options,
-    folder: Path,
-    report: Callable[[Progress], None],
-) -> list[LeftOut]:
-    """Write what was planned; return the inputs that changed or went since they were inspected."""
-    exists = output.exists()
-    try:
-        if not plan.to_write:
-            if exists:
-                settle_output(output)
-            return []
-        with (existing_output if exists else new_output)(output) as connection:
-            for statement in plan.target.additions:
-                connection.execute(statement)
-            left_out = _copy_all(connection, plan, output, options, folder, report)
-            if not exists and options.verify != "none":
-                report(Progress("verify", plan.rows, plan.rows))
-                require_health(connection)
-            return left_out
-    except (sqlite3.Error, OSError) as exc:
-        kept = "what was committed stays" if exists else "nothing was written"
-        raise OutputError(f"{output}: cannot be written ({exc}); {kept}") from exc
+class _Merge:
+    """Carries out a plan."""
 
+    def __init__(
+        self,
+        plan: Plan,
+        output: Path,
+        options: Options,
+        folder: Path,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self._plan = plan
+        self._output = output
+        self._options = options
+        self._folder = folder
+        self._report = report
+        self._registration = Registration(
+            options.experiment_id, output.stem, options.name, options.description
+        )
+        self._done = 0
+        self._written: list[SimulationPlan] = []
+        self._gone: list[LeftOut] = []
 
-def _copy_all(
-    connection: sqlite3.Connection,
-    plan: Plan,
-    output: Path,
-    options: Options,
-    folder: Path,
-    report: Callable[[Progress], None],
-) -> list[LeftOut]:
-    registration = Registration(
-        options.experiment_id, output.stem, options.name, options.description
-    )
-    done, total = 0, plan.rows
-
-    def advance(rows: int) -> None:
-        nonlocal done
-        done += rows
-        report(Progress("copy", done, total))
-
-    left_out: list[LeftOut] = []
-    for source, group in groupby(plan.to_write, key=lambda each: each.source):
-        unchanged = partial(_require_unchanged, source)
+    def into_existing(self) -> Plan:
+        """Extend an output by one transaction a simulation."""
         try:
-            unchanged()
-            with (
-                as_shard(source, plan.target, folder) as uri,
-                attached(connection, uri, "shard"),
-            ):
-                for planned in group:
-                    copy_simulation(
-                        connection, planned, registration, options.verify, unchanged, advance
-                    )
-                    report(Progress("copy", done, total, _line(planned)))
-        except ShardError as exc:
-            if options.on_bad_shard == "stop":
-                raise
-            left_out.append(_left_out(source.path, exc))
-    return left_out
+            if self._plan.to_write:
+                with existing_output(self._output) as connection:
+                    for statement in self._plan.target.additions:
+                        connection.execute(statement)
+                    self._copy(connection, self._plan.to_write)
+            else:
+                settle_output(self._output)
+        except (sqlite3.Error, OSError) as exc:
+            raise OutputError(
+                f"{self._output}: cannot be written ({exc}); what was committed stays"
+            ) from exc
+        return self._told()
+
+    def into_new(self) -> Plan:
+        """Build an output, from pages where that is possible, and from rows."""
+        if not self._plan.to_write:
+            return self._plan
+        try:
+            with new_output(self._output) as partial:
+                self._build(partial)
+        except (sqlite3.Error, OSError) as exc:
+            raise OutputError(
+                f"{self._output}: cannot be written ({exc}); nothing was written"
+            ) from exc
+        return self._told()
+
+    def _build(self, partial: Path) -> None:
+        structure = create(partial, self._plan)
+        grafted = Grafted(copied=list(self._plan.to_write))
+        if self._options.engine != "attach":
+            jobs = self._options.jobs or os.cpu_count() or 1
+            grafted = graft(
+                partial, self._plan, structure, self._folder, jobs, self._advance_by_simulation
+            )
+        bad = [LeftOut(path, reason) for path, reason in grafted.damaged.items()]
+        if bad and self._options.on_bad_shard == "stop":
+            raise ShardError(_listed(bad))
+        self._gone += bad
+        verify = self._options.verify
+        with building(partial) as connection:
+            self._written += grafted.simulations
+            register_grafted(connection, grafted.simulations, self._registration, self._folder)
+            if verify == "content":
+                compare_grafted(connection, grafted.simulations, self._plan.target, self._folder)
+            self._copy(connection, grafted.copied)
+        if verify != "none":
+            self._report(Progress("verify", self._done, self._done))
+            check(partial, self._written, verify)
+
+    def _copy(self, connection: sqlite3.Connection, simulations: Iterable[SimulationPlan]) -> None:
+        """Copy simulations row by row; an input that changed or went is left out."""
+        for source, group in groupby(simulations, key=lambda each: each.source):
+            unchanged = partial_(_require_unchanged, source)
+            try:
+                unchanged()
+                with (
+                    as_shard(source, self._plan.target, self._folder) as uri,
+                    attached(connection, uri, "shard"),
+                ):
+                    for planned in map(_with_rows, group):
+                        copy_simulation(
+                            connection,
+                            planned,
+                            self._registration,
+                            self._options.verify,
+                            unchanged,
+                            self._advance,
+                        )
+                        self._written.append(planned)
+                        self._report(Progress("copy", self._done, self._total, _line(planned)))
+            except ShardError as exc:
+                if self._options.on_bad_shard == "stop":
+                    raise
+                self._gone.append(_left_out(source.path, exc))
+
+    @property
+    def _total(self) -> int:
+        return max(self._done, self._plan.rows)
+
+    def _advance(self, rows: int) -> None:
+        self._done += rows
+        self._report(Progress("copy", self._done, self._total))
+
+    def _advance_by_simulation(self, planned: SimulationPlan, rows: int) -> None:
+        self._done += rows
+        self._report(Progress("copy", self._done, self._total, _line(planned)))
+
+    def _told(self) -> Plan:
+        """Return the plan with the rows that were counted on the way, without what went."""
+        gone = {each.path for each in self._gone}
+        written = {(each.source.path, each.simulation_id): each for each in self._written}
+        return replace(
+            self._plan,
+            simulations=tuple(
+                written.get((each.source.path, each.simulation_id), each)
+                for each in self._plan.simulations
+                if each.source.path not in gone
+            ),
+            left_out=(*self._gone, *self._plan.left_out),
+        )
 
 
-def _without(plan: Plan, gone: list[LeftOut]) -> Plan:
-    paths = {each.path for each in gone}
-    kept = tuple(each for each in plan.simulations if each.source.path not in paths)
-    return replace(plan, simulations=kept, left_out=(*gone, *plan.left_out)) if gone else plan
+def _with_rows(planned: SimulationPlan) -> SimulationPlan:
+    """Return a simulation with its rows counted, which a glance does not."""
+    if not planned.source.is_glance:
+        return planned
+    source = inspect_shard(planned.source.file)
+    (found,) = source.simulations
+    return replace(planned, source=source, simulation=found)
 
 
 def _require_unchanged(source: Inspection) -> None:

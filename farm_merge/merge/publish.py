@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from farm_merge.driver import file_uri, sqlite3
 from farm_merge.errors import OutputError
 from farm_merge.merge.find import SIDE_SUFFIXES
-from farm_merge.schema import SCHEMA_VERSION, create_schema, is_current
+from farm_merge.schema import SCHEMA_VERSION, is_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = [
+    "building",
     "existing_output",
     "link_new",
     "locked",
@@ -27,6 +28,7 @@ __all__ = [
     "require_usable",
     "settle",
     "settle_output",
+    "sync",
     "workshop",
 ]
 
@@ -140,8 +142,8 @@ def read_output(output: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def new_output(output: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection to a new database, which appears at `output` when the block succeeds.
+def new_output(output: Path) -> Iterator[Path]:
+    """Yield a path for a new database, which appears at `output` when the block succeeds.
 
     It is built beside its place under another name, synced, and linked: never half there, and
     never over a file that is there. What a killed merge left under that name is taken away first;
@@ -153,15 +155,20 @@ def new_output(output: Path) -> Iterator[sqlite3.Connection]:
     partial = output.with_name(f".{output.name}.partial")
     partial.unlink(missing_ok=True)
     try:
-        with closing(_connect(file_uri(partial))) as connection:
-            for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
-                connection.execute(f"PRAGMA {pragma}")
-            connection.execute("PRAGMA cache_size=-65536")
-            create_schema(connection)
-            yield connection
+        yield partial
         link_new(partial, output)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def building(partial: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to a database that nobody else can have open, and nobody would miss."""
+    with closing(_connect(file_uri(partial))) as connection:
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA cache_size=-65536")
+        yield connection
 
 
 def link_new(partial: Path, output: Path) -> None:
@@ -170,14 +177,14 @@ def link_new(partial: Path, output: Path) -> None:
     Raises:
         OutputError: If something stands at `output`.
     """
-    _sync(partial)
+    sync(partial)
     try:
         os.link(partial, output)
     except FileExistsError as exc:
         raise OutputError(
             f"{output}: appeared while it was being made; run the same again to extend it"
         ) from exc
-    _sync(output.parent)
+    sync(output.parent)
 
 
 @contextmanager
@@ -218,7 +225,8 @@ def _connect(uri: str) -> sqlite3.Connection:
     return connection
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

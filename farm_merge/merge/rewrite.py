@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.mapping import TableMapping
     from farm_merge.merge.target import Target
 
-__all__ = ["as_shard", "count_changes"]
+__all__ = ["as_shard", "count_changes", "rewrite"]
 
 _VERBS = {"first": "INSERT OR IGNORE", "last": "INSERT OR REPLACE"}
 
@@ -49,7 +49,7 @@ def as_shard(source: Inspection, target: Target, folder: Path) -> Iterator[str]:
     os.close(descriptor)
     shard = Path(name)
     try:
-        _rewrite(source, target, shard)
+        rewrite(source, target, shard)
         yield file_uri(shard)
     finally:
         shard.unlink()
@@ -79,7 +79,18 @@ def count_changes(
     return Changes(different - equal, equal)
 
 
-def _rewrite(source: Inspection, target: Target, shard: Path) -> None:
+def rewrite(source: Inspection, target: Target, shard: Path, *, with_indexes: bool = False) -> None:
+    """Write the simulations of a file into a new shard.
+
+    Args:
+        source: The file; its simulations have their names.
+        target: The tables of the output.
+        shard: Where the shard is made.
+        with_indexes: Whether it gets the output's indexes too, once its rows are there.
+
+    Raises:
+        ShardError: If SQLite refuses a row, with the table it is in.
+    """
     with closing(connect_untrusted(file_uri(shard))) as connection:
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
             connection.execute(f"PRAGMA {pragma}")
@@ -92,6 +103,8 @@ def _rewrite(source: Inspection, target: Target, shard: Path) -> None:
             connection.execute("BEGIN")
             for mapping in source.mapping:
                 _fill(connection, source, mapping, target.tables[folded(mapping.target)])
+            for statement in target.index_statements if with_indexes else ():
+                connection.execute(statement)
             connection.execute("COMMIT")
 
 

@@ -27,19 +27,23 @@ if TYPE_CHECKING:
     from io import FileIO
 
 __all__ = [
+    "MAGIC",
     "STILL_WRITTEN",
     "Identity",
     "attached",
+    "companions",
     "connect_untrusted",
     "fingerprint",
     "identify",
     "opened",
     "readable",
+    "refuse_open_here",
     "snapshot",
 ]
 
 _CHUNK_BYTES = 1 << 20
-_HEADER = b"SQLite format 3\0"
+MAGIC = b"SQLite format 3\0"
+"""What every database file starts with."""
 
 STILL_WRITTEN = "its run is writing it; --include-running takes what is committed"
 
@@ -83,16 +87,16 @@ def fingerprint(path: Path) -> str:
             where reading it would drop the locks of the other connection
             (https://www.sqlite.org/howtocorrupt.html, section 2.2).
     """
-    _refuse_open_here(path)
+    refuse_open_here(path)
     digest = xxhash.xxh3_128()
     try:
         with path.open("rb", buffering=0) as file:
             head = file.read(100)
-            if not head.startswith(_HEADER):
+            if not head.startswith(MAGIC):
                 raise ShardError(f"{path}: not a SQLite database (or an encrypted one)")
             digest.update(head)
             _update(digest, file)
-        for companion in _companions(path):
+        for companion in companions(path):
             with companion.open("rb", buffering=0) as file:
                 _update(digest, file)
     except OSError as exc:
@@ -109,15 +113,15 @@ def readable(path: Path) -> Iterator[str]:
     Raises:
         ShardError: If the file is damaged or changes while it is copied.
     """
-    companions = _companions(path)
+    beside = companions(path)
     with ExitStack() as stack:
         uri = file_uri(path, mode="ro", immutable=1)
-        if companions:
+        if beside:
             folder = stack.enter_context(TemporaryDirectory(prefix="farm-merge-"))
-            before = [identify(file) for file in (path, *companions)]
-            for file in (path, *companions):
+            before = [identify(file) for file in (path, *beside)]
+            for file in (path, *beside):
                 shutil.copyfile(file, Path(folder, file.name))
-            if [identify(file) for file in (path, *companions)] != before:
+            if [identify(file) for file in (path, *beside)] != before:
                 raise StillWrittenError(f"{path}: {STILL_WRITTEN}")
             uri = file_uri(Path(folder, path.name))
         if _is_utf16(path):
@@ -185,10 +189,11 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
                 connection.execute("PRAGMA query_only=ON")
                 yield connection
         except sqlite3.DatabaseError as exc:
+            identify(path)  # it may have gone meanwhile
             raise ShardError(f"{path}: SQLite cannot read it ({exc})") from exc
 
 
-def _companions(path: Path) -> list[Path]:
+def companions(path: Path) -> list[Path]:
     """Return the WAL and the journal beside a file, where they hold anything."""
     beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
     return [each for each in beside if each.exists() and each.stat().st_size > 0]
@@ -206,7 +211,12 @@ def _update(digest: xxhash.xxh3_128, file: FileIO) -> None:
         digest.update(chunk)
 
 
-def _refuse_open_here(path: Path) -> None:
+def refuse_open_here(path: Path) -> None:
+    """Refuse a file that this process has open: reading it would drop that connection's locks.
+
+    Raises:
+        ShardError: If it is open.
+    """
     wanted = path.stat()
     for descriptor in Path("/dev/fd").iterdir():
         try:

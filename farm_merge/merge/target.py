@@ -95,6 +95,12 @@ class Target:
         tables = (statement for statement in ddl() if statement.startswith("CREATE TABLE"))
         return (*tables, *gained, *own)
 
+    @cached_property
+    def index_statements(self) -> tuple[str, ...]:
+        """The statements that make its indexes."""
+        ours = (statement for statement in ddl() if not statement.startswith("CREATE TABLE"))
+        return (*ours, *(each.create() for each in self.indexes))
+
     def fits(self, source: Inspection) -> bool:
         """Tell whether a shard's rows can be copied as they are."""
         known = self._fits.get(id(source.mapping))
