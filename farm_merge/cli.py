@@ -151,6 +151,14 @@ _on_duplicate_row = click.option(
     help="What is compared with the inputs before it is kept.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["auto", "attach", "graft"]),
+    default="auto",
+    show_default=True,
+    help="How a new output is written: row by row (attach), page by page (graft), or as it suits.",
+)
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Threads; one a core by default.")
+@click.option(
     "--archive",
     type=click.Path(file_okay=False, path_type=Path),
     help="Move inputs to this folder once they are merged and verified.",

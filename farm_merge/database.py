@@ -10,11 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlite_utils.db import quote_identifier
-
 from farm_merge.config import DatabaseConfig, SimulationConfig
 from farm_merge.data_logging import DataLogger
-from farm_merge.driver import file_uri, sqlite3
+from farm_merge.driver import file_uri, quoted, sqlite3
 from farm_merge.errors import (
     FarmMergeError,
     InvalidRecordError,
@@ -127,7 +125,7 @@ class SimulationWriter:
         known = {row[1] for row in self._connection.execute("PRAGMA table_info(agent_states)")}
         if unknown := sorted(state_data.keys() - known):
             raise InvalidRecordError(f"no column of agent_states: {', '.join(unknown)}")
-        changes = ", ".join(f"{quote_identifier(column)} = ?" for column in state_data)
+        changes = ", ".join(f"{quoted(column)} = ?" for column in state_data)
         changed = self._connection.execute(
             f"UPDATE agent_states SET {changes}"
             " WHERE simulation_id = ? AND step_number = ? AND agent_id = ?",

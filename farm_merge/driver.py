@@ -20,7 +20,7 @@ else:
     except ImportError:
         import sqlite3
 
-__all__ = ["file_uri", "sqlite3"]
+__all__ = ["file_uri", "quoted", "sqlite3"]
 
 
 def file_uri(path: str | PathLike[str], **parameters: str | int) -> str:
@@ -35,3 +35,8 @@ def file_uri(path: str | PathLike[str], **parameters: str | int) -> str:
     encoded = quote(os.fsencode(os.path.abspath(path)))  # noqa: PTH100  (no symlink is resolved)
     query = "&".join(f"{name}={quote(str(value))}" for name, value in parameters.items())
     return f"file:{encoded}?{query}" if query else f"file:{encoded}"
+
+
+def quoted(name: str) -> str:
+    """Return an identifier in quotes, as sqlite-utils does; importing that costs 0.3 seconds."""
+    return '"{}"'.format(name.replace('"', '""'))

@@ -10,9 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sqlite_utils.db import quote_identifier as quoted
-
-from farm_merge.driver import sqlite3
+from farm_merge.driver import quoted, sqlite3
 from farm_merge.errors import FarmMergeError, OutputError
 from farm_merge.merge.definition import folded
 from farm_merge.merge.find import find_shards

@@ -11,9 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlite_utils.db import quote_identifier as quoted
-
-from farm_merge.driver import file_uri, sqlite3
+from farm_merge.driver import file_uri, quoted, sqlite3
 from farm_merge.errors import FarmMergeError, ShardError
 from farm_merge.merge.copy import register_simulation
 from farm_merge.merge.definition import SIMULATION_ID
@@ -23,6 +21,7 @@ from farm_merge.merge.publish import building, sync
 from farm_merge.merge.rewrite import as_shard, rewrite
 from farm_merge.merge.source import attached, identify
 from farm_merge.merge.structure import read_structure
+from farm_merge.merge.transcode import insert_exactly
 from farm_merge.merge.verify import require_same
 from farm_merge.schema import METADATA_TABLES, create_schema
 
@@ -223,9 +222,7 @@ def _metadata(partial: Path, folder: Path) -> Iterator[Callable[[Loaded], None]]
 
         def keep(loaded: Loaded) -> None:
             for table, (columns, rows) in loaded.metadata.items():
-                names = ", ".join(map(quoted, columns))
-                marks = ", ".join("?" * len(columns))
-                connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+                insert_exactly(connection, table, columns, rows)
 
         yield keep
         connection.commit()

@@ -7,10 +7,8 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sqlite_utils.db import quote_identifier as quoted
-
 from farm_merge import __version__
-from farm_merge.driver import sqlite3
+from farm_merge.driver import quoted, sqlite3
 from farm_merge.merge.definition import SIMULATION_ID
 from farm_merge.merge.metadata import derived_metadata
 from farm_merge.merge.plan import Action

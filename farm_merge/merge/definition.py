@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlite_utils.db import quote_identifier as quoted
+from farm_merge.driver import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -17,6 +17,7 @@ from farm_merge.merge.definition import affinity, folded
 from farm_merge.merge.graft import HEADER_BYTES, read_header
 from farm_merge.merge.source import MAGIC, companions, identify, opened
 from farm_merge.merge.structure import read_structure
+from farm_merge.merge.transcode import ExactText
 from farm_merge.schema import METADATA_TABLES
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def load(path: Path) -> Loaded:
     before = identify(path)
     with opened(path) as connection:
         structure, found = read_structure(connection, "source"), roots(connection, "source")
+        connection.text_factory = ExactText
         metadata = {}
         for table in METADATA_TABLES:
             cursor = connection.execute(f"SELECT * FROM source.{table}")
@@ -180,8 +182,13 @@ def _stored(table: TableDefinition) -> list[ColumnDefinition]:
 
 
 def _storage(column: ColumnDefinition) -> tuple[object, ...]:
-    """Return what of a column decides how its values are stored and ordered."""
-    ordering = tuple(c for c in column.constraints if c.startswith(("COLLATE", "GENERATED")))
+    """Return what of a column decides how its values are stored, ordered, and read where they lack.
+
+    A row that is shorter than its table reads as the defaults of the columns that it lacks.
+    """
+    ordering = tuple(
+        c for c in column.constraints if c.startswith(("COLLATE", "DEFAULT", "GENERATED"))
+    )
     return folded(column.name), affinity(column.declared_type), ordering
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from sqlite_utils.db import quote_identifier as quoted
-
+from farm_merge.driver import quoted
 from farm_merge.errors import ShardError, StillWrittenError
 from farm_merge.merge.definition import SIMULATION_ID, affinity, folded
 from farm_merge.merge.engine import is_graftable_file

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from sqlite_utils.db import quote_identifier as quoted
-
+from farm_merge.driver import quoted
 from farm_merge.merge import legacy
 from farm_merge.merge.definition import (
     ROW_NUMBER,

@@ -521,11 +521,12 @@ class _Merge:
             unchanged = partial_(_require_unchanged, source)
             try:
                 unchanged()
+                known = list(map(_with_rows, group))
                 with (
                     as_shard(source, self._plan.target, self._folder) as uri,
                     attached(connection, uri, "shard"),
                 ):
-                    for planned in map(_with_rows, group):
+                    for planned in known:
                         copy_simulation(
                             connection,
                             planned,

@@ -8,9 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlite_utils.db import quote_identifier as quoted
-
-from farm_merge.driver import file_uri, sqlite3
+from farm_merge.driver import file_uri, quoted, sqlite3
 from farm_merge.errors import ShardError
 from farm_merge.merge.definition import SIMULATION_ID, affinity, folded
 from farm_merge.merge.source import connect_untrusted, opened, readable

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from sqlite_utils.db import quote_identifier as quoted
-
-from farm_merge.driver import sqlite3
+from farm_merge.driver import quoted, sqlite3
 from farm_merge.merge.definition import (
     ColumnDefinition,
     IndexDefinition,

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sqlite_utils.db import quote_identifier as quoted
-
+from farm_merge.driver import quoted
 from farm_merge.merge.definition import (
     ColumnDefinition,
     IndexDefinition,

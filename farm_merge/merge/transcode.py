@@ -5,21 +5,20 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from sqlite_utils.db import quote_identifier as quoted
-
-from farm_merge.driver import file_uri, sqlite3
+from farm_merge.driver import file_uri, quoted, sqlite3
 from farm_merge.merge.definition import folded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["transcode"]
+__all__ = ["ExactText", "insert_exactly", "transcode"]
 
 _BATCH_ROWS = 1000
 
 
-class _Text(bytes):
-    """The bytes of a TEXT value, to be told from those of a BLOB."""
+class ExactText(bytes):
+    """The bytes of a TEXT value, to be told from those of a BLOB: a connection's `text_factory`."""
 
 
 def transcode(uri: str, twin: Path) -> None:
@@ -47,7 +46,7 @@ def transcode(uri: str, twin: Path) -> None:
             "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
             " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         ).fetchall()
-        old.text_factory = _Text
+        old.text_factory = ExactText
         new.execute("BEGIN")
         for pragma in ("application_id", "user_version"):
             (value,) = old.execute(f"PRAGMA {pragma}").fetchone()
@@ -68,17 +67,23 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
     names = [name for _, name, *_, hidden in told if not hidden]
     columns = ", ".join(map(quoted, names))
     rows = old.execute(f"SELECT {columns} FROM {quoted(table)} {_order(new, table, names)}")
-    insert = f"INSERT INTO {quoted(table)} ({columns}) VALUES "
-    plain = insert + f"({', '.join('?' * len(names))})"
     while batch := rows.fetchmany(_BATCH_ROWS):
-        decoded = list(map(_decoded, batch))
-        if not any(isinstance(value, _Text) for values in decoded for value in values):
-            new.executemany(plain, decoded)
-            continue
-        for values in decoded:
-            # Text that is no valid UTF-8 is bound as bytes, and made text by SQLite.
-            marks = ("CAST(? AS TEXT)" if isinstance(each, _Text) else "?" for each in values)
-            new.execute(f"{insert}({', '.join(marks)})", values)
+        insert_exactly(new, table, names, batch)
+
+
+def insert_exactly(
+    connection: sqlite3.Connection, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Insert rows that were read with `ExactText`, bit for bit."""
+    insert = f"INSERT INTO {quoted(table)} ({', '.join(map(quoted, names))}) VALUES "
+    decoded = [_decoded(row) for row in rows]
+    if not any(isinstance(value, ExactText) for values in decoded for value in values):
+        connection.executemany(f"{insert}({', '.join('?' * len(names))})", decoded)
+        return
+    for values in decoded:
+        # Text that is no valid UTF-8 is bound as bytes, and made text by SQLite.
+        marks = ("CAST(? AS TEXT)" if isinstance(each, ExactText) else "?" for each in values)
+        connection.execute(f"{insert}({', '.join(marks)})", values)
 
 
 def _order(new: sqlite3.Connection, table: str, names: list[str]) -> str:
@@ -91,11 +96,11 @@ def _order(new: sqlite3.Connection, table: str, names: list[str]) -> str:
     return f"ORDER BY {rowid}" if rowid and without_rowid == (0,) else ""
 
 
-def _decoded(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(_text(value) if isinstance(value, _Text) else value for value in row)
+def _decoded(row: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(_text(value) if isinstance(value, ExactText) else value for value in row)
 
 
-def _text(value: _Text) -> str | _Text:
+def _text(value: ExactText) -> str | ExactText:
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from sqlite_utils.db import quote_identifier as quoted
-
+from farm_merge.driver import quoted
 from farm_merge.errors import OutputError
 from farm_merge.merge.definition import folded
 from farm_merge.schema import CLOCK_COLUMNS, DATA_TABLES

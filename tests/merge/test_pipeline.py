@@ -388,7 +388,7 @@ def test_a_shard_that_vanishes_meanwhile_is_left_out_and_the_others_are_merged(
         merge_shards([make_shard("z", folder="first")], tmp_path / "exp.db")
 
     def meddle(event):
-        if event.phase == "copy" and shards[1].exists():
+        if event.phase == "inspect" and event.done == len(shards):
             shards[1].unlink()
 
     report = merge_shards(shards, tmp_path / "exp.db", on_bad_shard="skip", progress=meddle)
