@@ -16,7 +16,7 @@ from farm_merge.errors import FarmMergeError, ShardError
 from farm_merge.merge.copy import register_simulation
 from farm_merge.merge.definition import SIMULATION_ID
 from farm_merge.merge.engine import is_graftable_file, load, matching_trees, prefetched, roots
-from farm_merge.merge.graft import HEADER_BYTES, Grafting, read_header
+from farm_merge.merge.graft import HEADER_BYTES, Grafting, dissect, read_header
 from farm_merge.merge.publish import building, sync
 from farm_merge.merge.rewrite import as_shard, rewrite
 from farm_merge.merge.source import attached, identify
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from farm_merge.merge.copy import Registration, Verification
     from farm_merge.merge.engine import Loaded
+    from farm_merge.merge.graft import Dissected
     from farm_merge.merge.inspect import Inspection
     from farm_merge.merge.plan import Plan, SimulationPlan
     from farm_merge.merge.structure import Structure
@@ -104,20 +105,20 @@ def graft(
     result = Grafted()
     groups = list(_groups(plan, grafting.header.page_size, result))
 
-    def prepared(group: list[SimulationPlan]) -> Loaded:
+    def prepared(group: list[SimulationPlan]) -> tuple[Loaded, Dissected | None]:
         source = group[0].source
-        if plan.target.fits(source):
-            _require_unchanged(source)
-            return load(source.file)
-        return _rewritten(source, plan.target, folder)
+        _require_unchanged(source)
+        fits = plan.target.fits(source)
+        loaded = load(source.file) if fits else _rewritten(source, plan.target, folder)
+        return loaded, _dissected(loaded, output, trees)
 
     try:
         with _metadata(partial, folder) as keep:
             for group, future in prefetched(groups, prepared, jobs):
                 source = group[0].source
                 try:
-                    loaded = future.result()
-                    counts = _add(grafting, loaded, output, trees)
+                    loaded, shard = future.result()
+                    counts = _add(grafting, shard, output, trees)
                 except (ShardError, ValueError) as exc:
                     result.damaged[source.path] = str(exc).removeprefix(f"{source.path}: ")
                     continue
@@ -292,7 +293,6 @@ def _rewritten(source: Inspection, target: Target, folder: Path) -> Loaded:
     os.close(descriptor)
     shard = Path(name)
     try:
-        _require_unchanged(source)
         rewrite(source, target, shard, with_indexes=True)
         _require_unchanged(source)
         return load(shard)
@@ -300,10 +300,8 @@ def _rewritten(source: Inspection, target: Target, folder: Path) -> Loaded:
         shard.unlink()
 
 
-def _add(
-    grafting: Grafting, loaded: Loaded, output: Structure, trees: Sequence[str]
-) -> dict[str, int] | None:
-    """Append the trees of a shard; return the rows by table, or None if it is built otherwise."""
+def _dissected(loaded: Loaded, output: Structure, trees: Sequence[str]) -> Dissected | None:
+    """Take a shard apart, tree by tree of the output; None if it is built otherwise."""
     pairs = dict(matching_trees(output, loaded.structure) or ())
     if not all(tree in pairs for tree in trees):
         return None
@@ -311,17 +309,22 @@ def _add(
     if not all(name is None or name in loaded.roots for name in theirs):
         return None
     others = [root for name, root in loaded.roots.items() if name not in theirs]
-    cells = grafting.add(
-        loaded.data,
-        loaded.header,
-        [loaded.roots[name] if name else 0 for name in theirs],
-        others,
-    )
-    rows = dict(zip(trees, cells, strict=True))
+    wanted = [loaded.roots[name] if name else 0 for name in theirs]
+    return dissect(loaded.data, loaded.header, wanted, others)
+
+
+def _add(
+    grafting: Grafting, shard: Dissected | None, output: Structure, trees: Sequence[str]
+) -> dict[str, int] | None:
+    """Append the trees of a shard; return the rows by table, or None if it is built otherwise."""
+    if shard is None:
+        return None
+    rows = dict(zip(trees, shard.rows, strict=True))
     for table, definition in output.content.items():
         for index in output.indexes.get(table, ()):
             if not index.where and rows[index.name] != rows[definition.name]:
                 raise ValueError(f"damaged: index {index.name} and its table differ in their rows")
+    grafting.add(shard)
     names = {each.name for each in output.content.values()}
     return {tree: number for tree, number in rows.items() if tree in names and number}
 

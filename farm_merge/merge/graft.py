@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
     Integers = NDArray[np.int64]
 
-__all__ = ["HEADER_BYTES", "Grafting", "Header", "read_header"]
+__all__ = ["HEADER_BYTES", "Dissected", "Grafting", "Header", "dissect", "read_header"]
 
 # Types of pages (section 1.6).
 _INTERIOR, _LEAF, _TABLE_LEAF = 0x02, 0x0A, 0x0D
@@ -97,16 +97,77 @@ class _Segment:
     pages: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Shard:
-    """The bytes of a shard while it is grafted, with their page numbers in the output."""
+    """The bytes of a shard."""
 
     data: Bytes
     header: Header
 
     @property
     def pages(self) -> Bytes:
+        """The same, page by page."""
         return self.data.reshape(-1, self.header.page_size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a tree is written.
+
+    Attributes:
+        leaves: Its leaves but the last, in their order.
+        separators: The cells between them all, one after the other.
+        lengths: Of those cells.
+        tail: The cells of the last leaf.
+    """
+
+    leaves: Bytes
+    separators: Bytes
+    lengths: Integers
+    tail: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Dissected(_Shard):
+    """A shard, taken apart.
+
+    Attributes:
+        segments: Its trees.
+        parts: What of each is written, where no overflow chain has to be renumbered first.
+        pointers: Where cells of its trees point at overflow chains, as places in the file.
+        chain: The pages of those chains, from 0.
+    """
+
+    segments: list[_Segment]
+    parts: list[_Part] | None
+    pointers: Integers
+    chain: Integers
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows of every tree."""
+        return [segment.cells for segment in self.segments]
+
+
+def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[int]) -> Dissected:
+    """Take a shard apart. Nothing of it is trusted: what its pages say is checked.
+
+    Args:
+        data: The whole file.
+        header: Its header.
+        roots: The roots of the trees to graft; 0 for one that it lacks.
+        others: The roots of its other index b-trees.
+
+    Raises:
+        ValueError: If a tree is not what the format says.
+    """
+    if len(data) != header.pages * header.page_size:
+        raise ValueError("the file is longer or shorter than its header says")
+    shard = _Shard(data, header)
+    segments = _read_segments(shard, roots)
+    pointers, chain = _find_chains(shard, segments, _read_segments(shard, others))
+    parts = None if len(chain) else [_part(shard, each) for each in segments]
+    return Dissected(data, header, segments, parts, pointers, chain)
 
 
 _NONE: Integers = np.zeros(0, np.int64)
@@ -188,6 +249,18 @@ class _Cells:
         return self._data[np.minimum(places, len(self._data) - 1)].astype(np.int64)
 
 
+def _part(shard: _Shard, segment: _Segment) -> _Part:
+    if not segment.cells:
+        return _Part(shard.pages[:0], shard.data[:0], _NONE, [])
+    places, lengths = segment.separators
+    return _Part(
+        shard.pages[segment.leaves[:-1]],
+        shard.data[_spans(places, lengths)],
+        lengths,
+        _cells_of(shard, int(segment.leaves[-1])),
+    )
+
+
 def _read_segments(shard: _Shard, roots: Sequence[int]) -> list[_Segment]:
     """Take b-trees of a shard apart, by the page numbers of their roots, from 1.
 
@@ -240,32 +313,16 @@ class Grafting:
         self._next = self.header.pages
         self._trees = [_Tree(self, root) for root in roots]
 
-    def add(
-        self, data: Bytes, header: Header, roots: Sequence[int], others: Sequence[int]
-    ) -> list[int]:
+    def add(self, shard: Dissected) -> None:
         """Append the trees of a shard, which come after all that were added before.
 
         Args:
-            data: The whole file; overflow chains are renumbered in it.
-            header: Its header.
-            roots: The roots of its trees, in the order of the database's; 0 for one it lacks.
-            others: The roots of its other index b-trees.
-
-        Returns:
-            The rows of every tree.
-
-        Raises:
-            ValueError: If a tree is not what the format says; nothing was appended then.
+            shard: Its trees, in the order of the database's; overflow chains are renumbered in it.
         """
-        if len(data) != header.pages * header.page_size:
-            raise ValueError("the file is longer or shorter than its header says")
-        shard = _Shard(data, header)
-        segments = _read_segments(shard, roots)
-        pointers, chain = _find_chains(shard, segments, _read_segments(shard, others))
-        self._renumber(shard, pointers, chain)
-        for tree, segment in zip(self._trees, segments, strict=True):
-            tree.add(shard, segment)
-        return [segment.cells for segment in segments]
+        self._renumber(shard)
+        parts = shard.parts or (_part(shard, each) for each in shard.segments)
+        for tree, part in zip(self._trees, parts, strict=True):
+            tree.add(part)
 
     def finish(self) -> None:
         """Write what is above the leaves, and the header; close the file."""
@@ -315,12 +372,15 @@ class Grafting:
                 written = os.pwrite(self._file, view, offset)
                 view, offset = view[written:], offset + written
 
-    def _renumber(self, shard: _Shard, pointers: Integers, chain: Integers) -> None:
+    def _renumber(self, shard: Dissected) -> None:
         """Write overflow pages, and point at them by their numbers in the output."""
+        chain = shard.chain
+        if not len(chain):
+            return
         numbers = self._reserve(len(chain))
         new = np.zeros(len(shard.pages) + 1, np.int64)
         new[chain + 1] = numbers + 1
-        links = np.concatenate([pointers, chain * shard.header.page_size])
+        links = np.concatenate([shard.pointers, chain * shard.header.page_size])
         targets = new[_Cells(shard).long(links)]
         for place, shift in enumerate((24, 16, 8, 0)):
             shard.data[links + place] = (targets >> shift) & 0xFF
@@ -409,24 +469,20 @@ class _Tree:
         """The cells of the last leaf, whose right neighbour is not known yet."""
         self._level: _Level | None = None
 
-    def add(self, shard: _Shard, segment: _Segment) -> None:
-        if not segment.cells:
+    def add(self, part: _Part) -> None:
+        """Append a tree of a shard."""
+        if not part.tail:
             return
-        places, lengths = segment.separators
-        first = 0
-        if len(segment.leaves) > 1:
-            first = self._close_tail(shard, segment)
-            middle = segment.leaves[first:-1]
-            for start in range(0, len(middle), _BATCH_PAGES):
-                batch = middle[start : start + _BATCH_PAGES]
-                at = first + start
-                chosen = slice(at, at + len(batch))
+        if len(part.lengths):
+            first = self._close_tail(part)
+            if first < len(part.leaves):
+                skipped = int(part.lengths[:first].sum())
                 self._push(
-                    self._grafting.append(shard.pages[batch]),
-                    shard.data[_spans(places[chosen], lengths[chosen])],
-                    lengths[chosen],
+                    self._grafting.append(part.leaves[first:]),
+                    part.separators[skipped:],
+                    part.lengths[first:],
                 )
-        self._tail += _cells_of(shard, int(segment.leaves[-1]))
+        self._tail += part.tail
         self._pack()
 
     def finish(self) -> None:
@@ -437,18 +493,18 @@ class _Tree:
         (number,) = self._grafting.append(_as_page(page))
         self._level.finish(int(number), self._root)
 
-    def _close_tail(self, shard: _Shard, segment: _Segment) -> int:
-        """End the leaf before a segment; return how many leaves of the segment it took along."""
+    def _close_tail(self, part: _Part) -> int:
+        """End the leaf before a tree; return how many leaves of the tree it took along."""
         if len(self._tail) > 1:
             separator = self._tail.pop()
             self._end_leaf(self._tail, separator)
             self._tail = []
         elif self._tail:
             # Giving up its only cell would leave an empty leaf, which is malformed.
-            self._tail += _cells_of(shard, int(segment.leaves[0]))
+            first = _Shard(part.leaves[0], self._grafting.header)
+            self._tail += _cells_of(first, 0)
             self._pack()
-            (place, *_), (length, *_) = segment.separators
-            self._end_leaf(self._tail, shard.data[place : place + length].tobytes())
+            self._end_leaf(self._tail, part.separators[: part.lengths[0]].tobytes())
             self._tail = []
             return 1
         return 0
@@ -506,7 +562,9 @@ class _Level:
         if self._pending > self._room:
             self._emit(keep=False)
         children, separators, lengths = self._take()
-        page = _interior(children, separators, lengths, last, self._grafting.header)
+        cells = _interior_cells(children, separators, lengths)
+        starts = np.cumsum(lengths + 4) - lengths - 4
+        page = _interior(cells, starts, last, self._grafting.header)
         if self._above is None:
             self._grafting.write(root, page)
             return
@@ -526,8 +584,10 @@ class _Level:
     def _emit(self, *, keep: bool) -> None:
         """Write full pages; what stays has at least one cell, and fits into a page."""
         children, separators, lengths = self._take()
+        cells = _interior_cells(children, separators, lengths)
         room = np.cumsum(lengths + 6)
-        starts = np.cumsum(lengths) - lengths
+        ends = np.cumsum(lengths + 4)
+        starts = ends - lengths - 4
         count, first = len(children), 0
         pages, right = [], []
         while True:
@@ -535,19 +595,13 @@ class _Level:
             left = int(room[-1] - used)
             if left <= self._room or (keep and left <= 2 * self._room):
                 break
-            # Cells first … end-1 make a page, end is its right child, whose separator moves up.
+            # Cells first … end-1 make a page; end is its right child, whose separator moves up.
             end = int(np.searchsorted(room, used + self._room, side="right"))
             end = min(end, count - 2)
-            stop = starts[end]
-            pages.append(
-                _interior(
-                    children[first:end],
-                    separators[starts[first] : stop],
-                    lengths[first:end],
-                    int(children[end]),
-                    self._grafting.header,
-                )
-            )
+            content = cells[starts[first] : starts[end]]
+            pointers = starts[first:end] - starts[first]
+            child = int(children[end])
+            pages.append(_interior(content, pointers, child, self._grafting.header))
             right.append(end)
             first = end + 1
         if pages:
@@ -556,13 +610,12 @@ class _Level:
             numbers = self._grafting.append(
                 np.frombuffer(b"".join(pages), np.uint8).reshape(len(pages), -1)
             )
-            ends = np.array(right)
+            moved = np.array(right)
             self._above.push(
-                numbers, separators[_spans(starts[ends], lengths[ends])], lengths[ends]
+                numbers, cells[_spans(starts[moved] + 4, lengths[moved])], lengths[moved]
             )
-        begin = starts[first]
         self._children.append(children[first:])
-        self._separators.append(separators[begin:])
+        self._separators.append(separators[int(lengths[:first].sum()) :])
         self._lengths.append(lengths[first:])
         self._pending = int(lengths[first:].sum()) + 6 * (count - first)
 
@@ -610,17 +663,22 @@ def _leaf(cells: list[bytes], header: Header) -> bytes:
     return head.ljust(start, b"\0") + content + bytes(header.reserved)
 
 
-def _interior(
-    children: Integers, separators: Bytes, lengths: Integers, right: int, header: Header
-) -> bytes:
-    """Make an interior page: cells of a child's page number and a separator, and a right child."""
+def _interior_cells(children: Integers, separators: Bytes, lengths: Integers) -> Bytes:
+    """Make the cells of interior pages: a child's page number, from 1, and a separator."""
     ends = np.cumsum(lengths + 4)
-    starts = ends - (lengths + 4)
-    content = np.empty(int(ends[-1]), np.uint8)
+    starts = ends - lengths - 4
+    cells = np.empty(int(ends[-1]), np.uint8)
+    is_separator = np.ones(len(cells), bool)
     for place, shift in enumerate((24, 16, 8, 0)):
-        content[starts + place] = ((children + 1) >> shift) & 0xFF
-    content[_spans(starts + 4, lengths)] = separators
-    start = header.usable - len(content)
-    head = struct.pack(">BHHHBI", _INTERIOR, 0, len(children), start & 0xFFFF, 0, right + 1)
+        cells[starts + place] = ((children + 1) >> shift) & 0xFF
+        is_separator[starts + place] = False
+    cells[is_separator] = separators
+    return cells
+
+
+def _interior(cells: Bytes, starts: Integers, right: int, header: Header) -> bytes:
+    """Make an interior page of cells, whose starts are told, and a right child, from 0."""
+    start = header.usable - len(cells)
+    head = struct.pack(">BHHHBI", _INTERIOR, 0, len(starts), start & 0xFFFF, 0, right + 1)
     head += (starts + start).astype(">u2").tobytes()
-    return head.ljust(start, b"\0") + content.tobytes() + bytes(header.reserved)
+    return head.ljust(start, b"\0") + cells.tobytes() + bytes(header.reserved)

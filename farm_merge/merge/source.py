@@ -188,7 +188,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
                 connection.execute("ATTACH DATABASE ? AS source", (uri,))
                 connection.execute("PRAGMA query_only=ON")
                 yield connection
-        except sqlite3.DatabaseError as exc:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:  # its words may be damaged too
             identify(path)  # it may have gone meanwhile
             raise ShardError(f"{path}: SQLite cannot read it ({exc})") from exc
 
