@@ -8,11 +8,15 @@ SWEEP  ?= farm_merge/default_sweep.toml
 SHARDS ?= shards
 OUT    ?= exp.db
 
+# What `make bench` measures: 40 shards or 400, and how often.
+SIZE   ?= S
+ROUNDS ?= 5
+
 # More pytest options, as in: make test PYTEST='-k ledger'
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test check format docs clean
+.PHONY: help sweep test bench check format docs clean
 
 help: ## Show what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +35,15 @@ sweep: $(VENV)/installed ## Simulate in parallel, merge, show what came out (SWE
 
 test: $(VENV)/installed-dev ## Run the tests
 	$(BIN)/python -m pytest $(PYTEST)
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+bench: $(VENV)/installed-bench ## Time merging side by side with the peers (SIZE=S|L ROUNDS=5)
+	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS)
+	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS) --kind legacy
+	$(BIN)/python benchmarks/plot.py
 
 check: $(VENV)/installed-dev ## Lint, check types and layers
 	$(BIN)/ruff check .

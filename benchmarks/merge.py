@@ -1,6 +1,6 @@
 """farm-merge beside its peers, on the same files, in turns: `make bench`, or
 
-    python benchmarks/merge.py [--size S|L] [--kind today|legacy] [--rounds N] [CONTENDER ...]
+    python benchmarks/merge.py [--size S|L] [--kind today|legacy] [--rounds N] [WHO ...]
 
 Every contender is a process of its own, timed whole; its peak memory is what the kernel says. What
 it wrote is counted. Medians and ranges go to the screen and to benchmarks/results/.
@@ -43,7 +43,8 @@ def main() -> None:
     shards = select(arguments.data, shards, arguments.size, arguments.kind)
     expected = count(shards)
     size = sum(each.stat().st_size for each in shards)
-    print(f"{arguments.kind} {arguments.size}: {len(shards)} files, {sum(expected.values()):,} rows,"
+    rows = sum(expected.values())
+    print(f"{arguments.kind} {arguments.size}: {len(shards)} files, {rows:,} rows,"
           f" {size / 1e6:,.0f} MB")  # fmt: skip
     runs: dict[str, list[tuple[float, float]]] = {}
     for number in range(arguments.rounds):

@@ -10,6 +10,8 @@ import sqlite3 as plain_sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from importlib.resources import files
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from farm_merge.driver import sqlite3
@@ -96,8 +98,8 @@ def duckdb(shards: list[Path], output: Path) -> None:
 
     _make(output)
     connection = engine.connect()
-    connection.execute("LOAD sqlite" if _bundled() else "INSTALL sqlite; LOAD sqlite")
-    connection.execute("SET GLOBAL sqlite_all_varchar = false")
+    extension = files("duckdb_extension_sqlite_scanner") / "extensions" / f"v{engine.__version__}"
+    connection.execute(f"LOAD '{extension / 'sqlite_scanner.duckdb_extension'}'")
     connection.execute(f"ATTACH '{output}' AS out (TYPE sqlite)")
     with closing(sqlite3.connect(str(shards[0]))) as first:
         columns = {
@@ -175,23 +177,12 @@ CONTENDERS: dict[str, Callable[[list[Path], Path], None]] = {
 
 def missing(contender: str) -> str | None:
     """Return why a contender cannot run here; None if it can."""
-    if contender in {"duckdb", "pandas"}:
-        try:
-            __import__(contender)
-        except ImportError:
-            return f"{contender} is not installed"
+    modules = {"duckdb": "duckdb_extension_sqlite_scanner", "pandas": "pandas"}
+    if contender in modules and not find_spec(modules[contender]):
+        return f"{modules[contender]} is not installed"
     if contender == "dump" and not shutil.which("sqlite3"):
         return "the sqlite3 shell is not installed"
     return None
-
-
-def _bundled() -> bool:
-    try:
-        from duckdb_extensions import import_extension
-    except ImportError:
-        return False
-    import_extension("sqlite_scanner")
-    return True
 
 
 def _make(output: Path) -> None:

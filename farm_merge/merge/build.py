@@ -15,7 +15,14 @@ from farm_merge.driver import file_uri, quoted, sqlite3
 from farm_merge.errors import FarmMergeError, ShardError
 from farm_merge.merge.copy import register_simulation
 from farm_merge.merge.definition import SIMULATION_ID
-from farm_merge.merge.engine import is_graftable_file, load, matching_trees, prefetched, roots
+from farm_merge.merge.engine import (
+    Buffers,
+    is_graftable_file,
+    load,
+    matching_trees,
+    prefetched,
+    roots,
+)
 from farm_merge.merge.graft import HEADER_BYTES, Grafting, dissect, read_header
 from farm_merge.merge.publish import building, sync
 from farm_merge.merge.rewrite import as_shard, rewrite
@@ -48,6 +55,8 @@ __all__ = [
 
 _DEFAULT_PAGE_SIZE = 4096
 _METADATA = "metadata.db"
+_BUFFERS_BESIDE = 5
+"""Shards that are read, waiting, or written, beside those that threads work on."""
 
 
 class DamagedGraftError(FarmMergeError):
@@ -105,12 +114,20 @@ def graft(
     result = Grafted()
     groups = list(_groups(plan, grafting.header.page_size, result))
 
+    buffers = Buffers(jobs + _BUFFERS_BESIDE)
+
     def prepared(group: list[SimulationPlan]) -> tuple[Loaded, Dissected | None]:
         source = group[0].source
         _require_unchanged(source)
-        fits = plan.target.fits(source)
-        loaded = load(source.file) if fits else _rewritten(source, plan.target, folder)
-        return loaded, _dissected(loaded, output, trees)
+        if plan.target.fits(source):
+            loaded = load(source.file, buffers)
+        else:
+            loaded = _rewritten(source, plan.target, folder, buffers)
+        try:
+            return loaded, _dissected(loaded, output, trees)
+        except BaseException:
+            loaded.release()
+            raise
 
     try:
         with _metadata(partial, folder) as keep:
@@ -118,7 +135,7 @@ def graft(
                 source = group[0].source
                 try:
                     loaded, shard = future.result()
-                    counts = _add(grafting, shard, output, trees)
+                    counts = _add(grafting, shard, output, trees, loaded.release)
                 except (ShardError, ValueError) as exc:
                     result.damaged[source.path] = str(exc).removeprefix(f"{source.path}: ")
                     continue
@@ -233,7 +250,6 @@ def _reading(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file_uri(path, mode="ro", immutable=1), uri=True)
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA ignore_check_constraints=ON")
-    connection.execute(f"PRAGMA mmap_size={1 << 40}")
     return connection
 
 
@@ -288,14 +304,14 @@ def _may_graft(source: Inspection, target: Target, page_size: int) -> bool:
         return False
 
 
-def _rewritten(source: Inspection, target: Target, folder: Path) -> Loaded:
+def _rewritten(source: Inspection, target: Target, folder: Path, buffers: Buffers) -> Loaded:
     descriptor, name = tempfile.mkstemp(suffix=".db", dir=folder)
     os.close(descriptor)
     shard = Path(name)
     try:
         rewrite(source, target, shard, with_indexes=True)
         _require_unchanged(source)
-        return load(shard)
+        return load(shard, buffers)
     finally:
         shard.unlink()
 
@@ -314,17 +330,23 @@ def _dissected(loaded: Loaded, output: Structure, trees: Sequence[str]) -> Disse
 
 
 def _add(
-    grafting: Grafting, shard: Dissected | None, output: Structure, trees: Sequence[str]
+    grafting: Grafting,
+    shard: Dissected | None,
+    output: Structure,
+    trees: Sequence[str],
+    release: Callable[[], None],
 ) -> dict[str, int] | None:
     """Append the trees of a shard; return the rows by table, or None if it is built otherwise."""
     if shard is None:
+        release()
         return None
     rows = dict(zip(trees, shard.rows, strict=True))
     for table, definition in output.content.items():
         for index in output.indexes.get(table, ()):
             if not index.where and rows[index.name] != rows[definition.name]:
+                release()
                 raise ValueError(f"damaged: index {index.name} and its table differ in their rows")
-    grafting.add(shard)
+    grafting.add(shard, release)
     names = {each.name for each in output.content.values()}
     return {tree: number for tree, number in rows.items() if tree in names and number}
 

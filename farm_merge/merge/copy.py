@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from farm_merge.merge.plan import SimulationPlan
     from farm_merge.merge.structure import Structure
 
-__all__ = ["Registration", "Verification", "copy_simulation", "register_simulation"]
+__all__ = ["IN_FILE", "Registration", "Verification", "copy_simulation", "register_simulation"]
+
+IN_FILE = "simulations_in_file"
+"""The choice that tells of how many simulations of a file this is one."""
 
 Verification = Literal["none", "counts", "content"]
 
@@ -187,6 +190,8 @@ def _enter_in_ledger(connection: sqlite3.Connection, planned: SimulationPlan) ->
     choices = dict(source.choices)
     if planned.action is Action.REPLACE:
         choices["replaced"] = True
+    if len(source.simulations) > 1:
+        choices[IN_FILE] = len(source.simulations)
     entry = {
         SIMULATION_ID: planned.simulation_id,
         "fingerprint": source.fingerprint,

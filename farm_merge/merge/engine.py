@@ -6,7 +6,8 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
@@ -30,9 +31,19 @@ if TYPE_CHECKING:
     from farm_merge.driver import sqlite3
     from farm_merge.merge.definition import ColumnDefinition, IndexDefinition, TableDefinition
     from farm_merge.merge.graft import Header
+    from farm_merge.merge.source import Identity
     from farm_merge.merge.structure import Structure
 
-__all__ = ["Engine", "Loaded", "is_graftable_file", "load", "matching_trees", "prefetched", "roots"]
+__all__ = [
+    "Buffers",
+    "Engine",
+    "Loaded",
+    "is_graftable_file",
+    "load",
+    "matching_trees",
+    "prefetched",
+    "roots",
+]
 
 Engine = Literal["auto", "attach", "graft"]
 
@@ -51,6 +62,7 @@ class Loaded:
         fingerprint: The hash of its bytes, as `fingerprint` gives it.
         structure: Its tables.
         roots: The root pages of its b-trees, by name.
+        release: Gives its memory back.
         metadata: The rows of its tables that tell about simulations, by table: columns, and rows.
     """
 
@@ -59,6 +71,7 @@ class Loaded:
     fingerprint: str
     structure: Structure
     roots: dict[str, int]
+    release: Callable[[], None]
     metadata: dict[str, tuple[list[str], list[tuple[object, ...]]]]
 
 
@@ -87,8 +100,30 @@ def is_graftable_file(path: Path, page_size: int | None = None) -> bool:
     )
 
 
-def load(path: Path) -> Loaded:
+class Buffers:
+    """Memory that shards are read into, again and again."""
+
+    def __init__(self, number: int) -> None:
+        self._free: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+        for _ in range(number):
+            self._free.put(np.empty(0, np.uint8))
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """Return a buffer of at least so many bytes, as soon as one is free."""
+        buffer = self._free.get()
+        return buffer if len(buffer) >= size else np.empty(size, np.uint8)
+
+    def give_back(self, buffer: NDArray[np.uint8]) -> None:
+        """Take a buffer back."""
+        self._free.put(buffer)
+
+
+def load(path: Path, buffers: Buffers) -> Loaded:
     """Read a shard, once, and hash it on the way.
+
+    Args:
+        path: The shard.
+        buffers: Where its bytes go; `release` gives them back.
 
     Raises:
         ShardError: If it changes meanwhile, or SQLite cannot read its schema.
@@ -101,15 +136,27 @@ def load(path: Path) -> Loaded:
         for table in METADATA_TABLES:
             cursor = connection.execute(f"SELECT * FROM source.{table}")
             metadata[table] = ([name for name, *_ in cursor.description], cursor.fetchall())
-    data = np.empty(before.size_bytes, np.uint8)
-    view, at = memoryview(data), 0  # type: ignore[arg-type]  # NumPy's arrays are buffers
+    buffer = buffers.take(before.size_bytes)
+    try:
+        data = _read(path, before, buffer[: before.size_bytes])
+        header = read_header(data[:HEADER_BYTES].tobytes())
+        digest = xxhash.xxh3_128_hexdigest(data.data)
+    except BaseException:
+        buffers.give_back(buffer)
+        raise
+    release = partial(buffers.give_back, buffer)
+    return Loaded(data, header, digest, structure, found, release, metadata)
+
+
+def _read(path: Path, expected: Identity, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill an array with a file. It is not mapped: a mapped file that shrinks kills the process."""
+    view, at = data.data, 0
     with path.open("rb", buffering=0) as file:
         while at < len(view) and (count := os.preadv(file.fileno(), [view[at:]], at)):
             at += count
-    if at < len(view) or identify(path) != before:
+    if at < len(view) or identify(path) != expected:
         raise ShardError(f"{path}: changed while it was read; run the merge again when it rests")
-    header = read_header(data[:HEADER_BYTES].tobytes())
-    return Loaded(data, header, xxhash.xxh3_128_hexdigest(view), structure, found, metadata)
+    return data
 
 
 def roots(connection: sqlite3.Connection, schema: str = "main") -> dict[str, int]:

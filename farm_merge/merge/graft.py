@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 import struct
 from bisect import bisect_right
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -21,7 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,7 +44,8 @@ _SMALLEST_CELL = 4
 _LOCK_BYTE = 1 << 30
 """The page that holds this byte stays unused, for the locks of SQLite (section 1.3.2, 1.6)."""
 
-_BATCH_PAGES = 1024
+_BATCH_PAGES = 256
+_SHARDS_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +119,13 @@ class _Part:
     """What of a tree is written.
 
     Attributes:
-        leaves: Its leaves but the last, in their order.
+        leaves: The pages of its leaves but the last, in their order.
         separators: The cells between them all, one after the other.
         lengths: Of those cells.
         tail: The cells of the last leaf.
     """
 
-    leaves: Bytes
+    leaves: Integers
     separators: Bytes
     lengths: Integers
     tail: list[bytes]
@@ -133,13 +137,13 @@ class Dissected(_Shard):
 
     Attributes:
         segments: Its trees.
-        parts: What of each is written, where no overflow chain has to be renumbered first.
+        parts: What of each is written; None where overflow chains have to be renumbered first.
         pointers: Where cells of its trees point at overflow chains, as places in the file.
         chain: The pages of those chains, from 0.
     """
 
     segments: list[_Segment]
-    parts: list[_Part] | None
+    parts: list[_Part | None]
     pointers: Integers
     chain: Integers
 
@@ -166,8 +170,11 @@ def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[
     shard = _Shard(data, header)
     segments = _read_segments(shard, roots)
     pointers, chain = _find_chains(shard, segments, _read_segments(shard, others))
-    parts = None if len(chain) else [_part(shard, each) for each in segments]
-    return Dissected(data, header, segments, parts, pointers, chain)
+    parts = [
+        None if len(own) else _part(shard, each)
+        for own, each in zip(pointers, segments, strict=True)
+    ]
+    return Dissected(data, header, segments, parts, np.concatenate([_NONE, *pointers]), chain)
 
 
 _NONE: Integers = np.zeros(0, np.int64)
@@ -251,10 +258,10 @@ class _Cells:
 
 def _part(shard: _Shard, segment: _Segment) -> _Part:
     if not segment.cells:
-        return _Part(shard.pages[:0], shard.data[:0], _NONE, [])
+        return _Part(_NONE, shard.data[:0], _NONE, [])
     places, lengths = segment.separators
     return _Part(
-        shard.pages[segment.leaves[:-1]],
+        segment.leaves[:-1],
         shard.data[_spans(places, lengths)],
         lengths,
         _cells_of(shard, int(segment.leaves[-1])),
@@ -312,46 +319,88 @@ class Grafting:
         self.header = read_header(os.pread(self._file, HEADER_BYTES, 0))
         self._next = self.header.pages
         self._trees = [_Tree(self, root) for root in roots]
+        self._writer = ThreadPoolExecutor(1)
+        self._writes: deque[Future[None]] = deque()
+        self._queued: list[tuple[Integers, Bytes, Integers]] = []
+        self._scratch = np.empty((_BATCH_PAGES, self.header.page_size), np.uint8)
 
-    def add(self, shard: Dissected) -> None:
+    def add(self, shard: Dissected, done: Callable[[], None]) -> None:
         """Append the trees of a shard, which come after all that were added before.
 
         Args:
             shard: Its trees, in the order of the database's; overflow chains are renumbered in it.
+            done: Called, in another thread, when the bytes of the shard are not needed any more.
         """
         self._renumber(shard)
-        parts = shard.parts or (_part(shard, each) for each in shard.segments)
-        for tree, part in zip(self._trees, parts, strict=True):
-            tree.add(part)
+        for tree, segment, part in zip(self._trees, shard.segments, shard.parts, strict=True):
+            tree.add(shard, part or _part(shard, segment))
+        self._flush(done)
+        self._wait(_SHARDS_AHEAD)
 
     def finish(self) -> None:
         """Write what is above the leaves, and the header; close the file."""
-        try:
-            for tree in self._trees:
-                tree.finish()
-            head = bytearray(os.pread(self._file, HEADER_BYTES, 0))
-            changes = int.from_bytes(head[24:28], "big") + 1
-            head[24:28] = head[92:96] = changes.to_bytes(4, "big")
-            head[28:32] = self._next.to_bytes(4, "big")
-            os.pwrite(self._file, head, 0)
-        finally:
-            self.close()
+        for tree in self._trees:
+            tree.finish()
+        self._flush(lambda: None)
+        self._wait(0)
+        head = bytearray(os.pread(self._file, HEADER_BYTES, 0))
+        changes = int.from_bytes(head[24:28], "big") + 1
+        head[24:28] = head[92:96] = changes.to_bytes(4, "big")
+        head[28:32] = self._next.to_bytes(4, "big")
+        os.pwrite(self._file, head, 0)
+        self.close()
 
     def close(self) -> None:
         """Close the file as it is."""
+        self._writer.shutdown(cancel_futures=True)
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
     def append(self, pages: Bytes) -> Integers:
         """Write pages, and return their numbers, from 0."""
-        numbers = self._reserve(len(pages))
-        self._write(numbers, pages)
+        return self.copy(pages, np.arange(len(pages)))
+
+    def copy(self, pages: Bytes, chosen: Integers) -> Integers:
+        """Write some of the pages of a shard, and return their new numbers, from 0."""
+        numbers = self._reserve(len(chosen))
+        self._queued.append((numbers, pages, chosen))
         return numbers
 
     def write(self, number: int, page: bytes) -> None:
         """Write one page, by its number from 0."""
-        self._write(np.array([number]), _as_page(page))
+        self._queued.append((np.array([number]), _as_page(page), np.array([0])))
+
+    def _flush(self, done: Callable[[], None]) -> None:
+        """Let another thread write what is queued: here, every call would wait for its turn."""
+        queued, self._queued = self._queued, []
+        self._writes.append(self._writer.submit(self._write_all, queued, done))
+
+    def _write_all(
+        self, queued: list[tuple[Integers, Bytes, Integers]], done: Callable[[], None]
+    ) -> None:
+        for numbers, pages, chosen in queued:
+            for first in range(0, len(chosen), _BATCH_PAGES):
+                batch = slice(first, first + _BATCH_PAGES)
+                self._write(numbers[batch], pages, chosen[batch])
+        done()
+
+    def _write(self, numbers: Integers, pages: Bytes, chosen: Integers) -> None:
+        """Write pages to consecutive numbers, or on both sides of the page of the lock byte."""
+        together = self._scratch[: len(chosen)]
+        np.take(pages, chosen, axis=0, out=together)
+        at = int(np.searchsorted(numbers, _LOCK_BYTE // self.header.page_size))
+        for part, start in ((together[:at], 0), (together[at:], at)):
+            data = part.reshape(-1).data
+            offset = int(numbers[start]) * self.header.page_size if data else 0
+            while data:
+                written = os.pwrite(self._file, data, offset)
+                data, offset = data[written:], offset + written
+
+    def _wait(self, most: int) -> None:
+        """Wait until no more than so many writes are under way, and raise what went wrong."""
+        while len(self._writes) > most:
+            self._writes.popleft().result()
 
     def _reserve(self, count: int) -> Integers:
         """Return the next page numbers; the page of the lock byte is left out."""
@@ -361,16 +410,6 @@ class Grafting:
         if count:
             self._next = int(numbers[-1]) + 1
         return numbers
-
-    def _write(self, numbers: Integers, pages: Bytes) -> None:
-        """Write pages to consecutive numbers, or on both sides of the page of the lock byte."""
-        at = int(np.searchsorted(numbers, _LOCK_BYTE // self.header.page_size))
-        for chosen in (slice(None, at), slice(at, None)):
-            view = np.ascontiguousarray(pages[chosen]).reshape(-1).data
-            offset = int(numbers[chosen][0]) * self.header.page_size if view else 0
-            while view:
-                written = os.pwrite(self._file, view, offset)
-                view, offset = view[written:], offset + written
 
     def _renumber(self, shard: Dissected) -> None:
         """Write overflow pages, and point at them by their numbers in the output."""
@@ -384,15 +423,13 @@ class Grafting:
         targets = new[_Cells(shard).long(links)]
         for place, shift in enumerate((24, 16, 8, 0)):
             shard.data[links + place] = (targets >> shift) & 0xFF
-        for first in range(0, len(chain), _BATCH_PAGES):
-            batch = slice(first, first + _BATCH_PAGES)
-            self._write(numbers[batch], shard.pages[chain[batch]])
+        self._queued.append((numbers, shard.pages, chain))
 
 
 def _find_chains(
     shard: _Shard, segments: list[_Segment], others: list[_Segment]
-) -> tuple[Integers, Integers]:
-    """Return where overflow chains of `segments` start, and the pages that they take.
+) -> tuple[list[Integers], Integers]:
+    """Return where overflow chains of each of `segments` start, and the pages that all take.
 
     What is in no tree and not free is in a chain, so leaves are read only as long as there are
     pages to account for: those of the smallest trees first.
@@ -400,21 +437,22 @@ def _find_chains(
     accounted = shard.header.freelist_pages + _schema_pages(shard)
     accounted += sum(each.pages for each in (*segments, *others))
     missing = len(shard.pages) - accounted
-    pointers, chains = [_NONE], [_NONE]
-    ours = {id(each) for each in segments}
-    for segment in sorted((*segments, *others), key=lambda each: each.pages):
+    pointers = [_NONE] * len(segments)
+    chains = [_NONE]
+    numbered = [*enumerate(segments), *((-1, each) for each in others)]
+    for number, segment in sorted(numbered, key=lambda each: each[1].pages):
         if missing <= 0:
             break
         starts = _chain_starts(shard, segment)
         chain = _follow(shard, starts)
         missing -= len(chain)
-        if id(segment) in ours:
-            pointers.append(starts)
+        if number >= 0:
+            pointers[number] = starts
             chains.append(chain)
     whole = np.concatenate(chains)
     if len(np.unique(whole)) < len(whole):
         raise ValueError("two rows share an overflow page")
-    return np.concatenate(pointers), whole
+    return pointers, whole
 
 
 def _chain_starts(shard: _Shard, segment: _Segment) -> Integers:
@@ -469,16 +507,16 @@ class _Tree:
         """The cells of the last leaf, whose right neighbour is not known yet."""
         self._level: _Level | None = None
 
-    def add(self, part: _Part) -> None:
+    def add(self, shard: _Shard, part: _Part) -> None:
         """Append a tree of a shard."""
         if not part.tail:
             return
         if len(part.lengths):
-            first = self._close_tail(part)
+            first = self._close_tail(shard, part)
             if first < len(part.leaves):
                 skipped = int(part.lengths[:first].sum())
                 self._push(
-                    self._grafting.append(part.leaves[first:]),
+                    self._grafting.copy(shard.pages, part.leaves[first:]),
                     part.separators[skipped:],
                     part.lengths[first:],
                 )
@@ -493,7 +531,7 @@ class _Tree:
         (number,) = self._grafting.append(_as_page(page))
         self._level.finish(int(number), self._root)
 
-    def _close_tail(self, part: _Part) -> int:
+    def _close_tail(self, shard: _Shard, part: _Part) -> int:
         """End the leaf before a tree; return how many leaves of the tree it took along."""
         if len(self._tail) > 1:
             separator = self._tail.pop()
@@ -501,8 +539,7 @@ class _Tree:
             self._tail = []
         elif self._tail:
             # Giving up its only cell would leave an empty leaf, which is malformed.
-            first = _Shard(part.leaves[0], self._grafting.header)
-            self._tail += _cells_of(first, 0)
+            self._tail += _cells_of(shard, int(part.leaves[0]))
             self._pack()
             self._end_leaf(self._tail, part.separators[: part.lengths[0]].tobytes())
             self._tail = []

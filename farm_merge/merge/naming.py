@@ -70,7 +70,7 @@ def named(
             for each in inspections
             if not _is_unnamed(each)
             for found in each.simulations
-        }
+        } - output.simulation_ids  # whether those are free is decided by their content
 
         def is_free(path: Path, name: str) -> bool:
             return name not in output.simulation_ids or same_content(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from farm_merge.merge.build import (
     graft,
     register_grafted,
 )
-from farm_merge.merge.copy import Registration, copy_simulation
+from farm_merge.merge.copy import IN_FILE, Registration, copy_simulation
 from farm_merge.merge.find import find_shards
 from farm_merge.merge.inspect import (
     Inspection,
@@ -46,15 +47,16 @@ from farm_merge.merge.publish import (
     settle_output,
     workshop,
 )
+from farm_merge.merge.recall import files_in_ledger, recall
 from farm_merge.merge.rewrite import as_shard, count_changes
-from farm_merge.merge.source import attached, connect_untrusted, identify, snapshot
+from farm_merge.merge.source import Identity, attached, connect_untrusted, identify, snapshot
 from farm_merge.merge.structure import read_structure
 from farm_merge.merge.target import Target, make_target
 from farm_merge.merge.verify import same_content
 from farm_merge.schema import LEDGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
 
     from farm_merge.merge.copy import Verification
@@ -293,7 +295,7 @@ def _make_plan(
     files = find_shards(paths, output=output)
     state = read_state(output)
     glance = state.structure is None and options.engine != "attach"
-    inspections, bad, running = _inspect_all(files, options, folder, report, glance=glance)
+    inspections, bad, running = _inspect_all(files, state, options, folder, report, glance=glance)
     if glance:
         inspections = _looked_at_closely(inspections, options, folder, bad)
     inspections = with_common_keys(inspections, state.structure)
@@ -318,6 +320,7 @@ def _make_plan(
 
 def _inspect_all(
     files: tuple[Path, ...],
+    state: OutputState,
     options: Options,
     folder: Path,
     report: Callable[[Progress], None],
@@ -328,6 +331,7 @@ def _inspect_all(
 
     Args:
         files: The inputs.
+        state: What the output holds; files that its ledger knows are not read again.
         options: What the user decided.
         folder: For snapshots.
         report: Called as the work goes on.
@@ -335,12 +339,14 @@ def _inspect_all(
     """
     if not files:
         raise ShardError("no database found among the inputs (*.db, *.sqlite, *.sqlite3)")
+    known_files = files_in_ledger(state)
     inspections: list[Inspection] = []
     bad: list[LeftOut] = []
     running: list[LeftOut] = []
     for number, path in enumerate(files, start=1):
         try:
-            known = glance_at_shard(path) if glance else None
+            known = recall(path, known_files) if options.simulation_id is None else None
+            known = known or (glance_at_shard(path) if glance else None)
             inspections.append(known or _inspect(path, options, folder / f"running-{number}.db"))
         except StillWrittenError as exc:
             running.append(_left_out(path, exc))
@@ -394,14 +400,30 @@ def read_state(output: Path) -> OutputState:
         return OutputState()
     with read_output(output) as connection:
         ids = connection.execute("SELECT simulation_id FROM simulations")
-        entries = connection.execute(
-            f"SELECT simulation_id, fingerprint, source_path FROM {LEDGER} ORDER BY merged_at"
-        )
         return OutputState(
             read_structure(connection),
             frozenset(simulation_id for (simulation_id,) in ids),
-            frozenset(LedgerEntry(*entry) for entry in entries),
+            tuple(_ledger(connection)),
             read_experiments(connection),
+        )
+
+
+def _ledger(connection: sqlite3.Connection) -> Iterator[LedgerEntry]:
+    """Yield what the ledger says, the oldest first."""
+    entries = connection.execute(
+        "SELECT simulation_id, fingerprint, source_path, source_schema, device, inode, size_bytes,"
+        f" mtime_ns, ctime_ns, row_counts, choices ->> '$.{IN_FILE}' FROM {LEDGER}"
+        " ORDER BY merged_at"
+    )
+    for simulation_id, fingerprint, path, schema, *identity, counts, in_file in entries:
+        yield LedgerEntry(
+            simulation_id,
+            fingerprint,
+            path,
+            schema,
+            Identity(*identity),
+            json.loads(counts),
+            in_file or 1,
         )
 
 
@@ -460,6 +482,7 @@ class _Merge:
             options.experiment_id, output.stem, options.name, options.description
         )
         self._done = 0
+        self._rows = plan.rows
         self._written: list[SimulationPlan] = []
         self._gone: list[LeftOut] = []
 
@@ -536,23 +559,23 @@ class _Merge:
                             self._advance,
                         )
                         self._written.append(planned)
-                        self._report(Progress("copy", self._done, self._total, _line(planned)))
+                        self._report(
+                            Progress(
+                                "copy", self._done, max(self._done, self._rows), _line(planned)
+                            )
+                        )
             except ShardError as exc:
                 if self._options.on_bad_shard == "stop":
                     raise
                 self._gone.append(_left_out(source.path, exc))
 
-    @property
-    def _total(self) -> int:
-        return max(self._done, self._plan.rows)
-
     def _advance(self, rows: int) -> None:
         self._done += rows
-        self._report(Progress("copy", self._done, self._total))
+        self._report(Progress("copy", self._done, max(self._done, self._rows)))
 
     def _advance_by_simulation(self, planned: SimulationPlan, rows: int) -> None:
         self._done += rows
-        self._report(Progress("copy", self._done, self._total, _line(planned)))
+        self._report(Progress("copy", self._done, max(self._done, self._rows), _line(planned)))
 
     def _told(self) -> Plan:
         """Return the plan with the rows that were counted on the way, without what went."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm_merge.merge.inspect import Found, Inspection
+    from farm_merge.merge.source import Identity
     from farm_merge.merge.structure import Structure
     from farm_merge.merge.target import Target
 
@@ -72,11 +73,25 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What the output's ledger says of a file."""
+    """What the output's ledger says of a file.
+
+    Attributes:
+        simulation_id: What was merged.
+        fingerprint: The hash of the file's bytes.
+        source_path: Where it stood.
+        source_schema: What its schema is called.
+        identity: Which file it was, and when it was changed last.
+        row_counts: Rows by table.
+        in_file: How many simulations the file holds.
+    """
 
     simulation_id: str
     fingerprint: str
     source_path: str
+    source_schema: str
+    identity: Identity
+    row_counts: Mapping[str, int] = field(hash=False)
+    in_file: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +101,13 @@ class OutputState:
     Attributes:
         structure: Its tables; None where it does not exist.
         simulation_ids: Its simulations.
-        ledger: What was merged from where.
+        ledger: What was merged from where, the oldest first.
         experiments: What it says about experiments.
     """
 
     structure: Structure | None = field(default=None, hash=False)
     simulation_ids: frozenset[str] = frozenset()
-    ledger: frozenset[LedgerEntry] = frozenset()
+    ledger: tuple[LedgerEntry, ...] = ()
     experiments: Mapping[str, tuple[object, ...]] = field(default_factory=dict, hash=False)
 
 
@@ -166,9 +181,9 @@ def make_plan(
                 continue
             decided = _decide(source, found, output, merged, taken, same_content, on_conflict)
             simulations.append(decided)
-            if decided.action is not Action.SKIP:
-                taken.setdefault(str(found.simulation_id), source)
-            else:
+            if decided.action.writes:
+                taken[str(found.simulation_id)] = source
+            elif decided.action is Action.SKIP:
                 left_out.append(LeftOut(source.path, decided.reason, found.simulation_id))
                 conflicts.append(f"{source.path}: {decided.reason}")
     if conflicts and on_conflict == "error":

@@ -32,8 +32,8 @@ def grafted(monkeypatch):
     done = []
     honest = build._add
 
-    def add(grafting, shard, output, trees):
-        counts = honest(grafting, shard, output, trees)
+    def add(grafting, shard, output, trees, release):
+        counts = honest(grafting, shard, output, trees, release)
         if counts is not None:
             done.append(sum(counts.values()))
         return counts

@@ -14,9 +14,10 @@ import pytest
 
 from farm_merge.driver import sqlite3
 from farm_merge.errors import ConflictError, OutputError, ShardError
-from farm_merge.merge import Action, merge_shards
+from farm_merge.merge import Action, merge_shards, pipeline
 from farm_merge.schema import is_current
 from tests.conftest import content, query, union
+from tests.merge.eras import write_era
 
 
 def actions(report):
@@ -66,6 +67,37 @@ def test_merging_twice_changes_nothing(make_shard, tmp_path):
     report = merge_shards(shards, output)
     assert actions(report) == {"a": Action.ALREADY_MERGED, "b": Action.ALREADY_MERGED}
     assert output.read_bytes() == before
+
+
+def test_a_file_that_the_ledger_knows_is_not_read_again(make_shard, tmp_path, monkeypatch):
+    shards = [make_shard("a"), make_shard("b", "c"), write_era(tmp_path / "shards" / "old.db", 3)]
+    output = tmp_path / "exp.db"
+    merge_shards(shards, output)
+
+    def read(*_):
+        raise AssertionError
+
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(pipeline, "inspect_shard", read)
+        forbidden.setattr(pipeline, "glance_at_shard", read)
+        report = merge_shards(shards, output)
+    assert set(actions(report).values()) == {Action.ALREADY_MERGED}
+    assert len(report.simulations) == 4
+    assert report.simulations[0].rows == 35
+    query(shards[0], "UPDATE agents SET genome_id = 'changed'")
+    with pytest.raises(ConflictError, match="'a' has other data"):
+        merge_shards(shards, output)
+
+
+def test_a_file_of_which_not_all_was_merged_is_read_again(make_shard, tmp_path):
+    shard = make_shard("a", "b")
+    query(shard, "UPDATE simulations SET status = 'running' WHERE simulation_id = 'b'")
+    output = tmp_path / "exp.db"
+    merge_shards([shard], output)
+    report = merge_shards([shard], output)
+    assert [each.simulation_id for each in report.left_out] == ["b"]
+    merge_shards([shard], output, include_running=True)
+    assert content(output) == content(shard)
 
 
 def test_a_vacuumed_copy_is_recognised_by_its_content(make_shard, tmp_path):

@@ -1,0 +1,41 @@
+"""The last results as pictures: seconds by rows, and memory by contender.
+
+Run: python benchmarks/plot.py
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+RESULTS = Path(__file__).parent / "results"
+ROWS = {"S": 1_898_880, "L": 18_988_800}
+
+
+def main() -> None:
+    figure, (times, memory) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    found: dict[str, list[tuple[int, float, float]]] = {}
+    for size, rows in ROWS.items():
+        path = RESULTS / f"today-{size}.json"
+        for name, runs in json.loads(path.read_text()).items() if path.exists() else ():
+            seconds = statistics.median(second for second, _ in runs)
+            found.setdefault(name, []).append((rows, seconds, max(mb for _, mb in runs)))
+    for name, points in found.items():
+        rows, seconds, megabytes = zip(*points, strict=True)
+        style = {"linewidth": 3} if name.startswith("farm_merge") else {}
+        times.loglog(rows, seconds, "o-", label=name, **style)
+        memory.semilogx(rows, megabytes, "o-", label=name, **style)
+    times.set(xlabel="rows", ylabel="seconds", title="Time of the whole process")
+    memory.set(xlabel="rows", ylabel="MB", title="Peak memory", ylim=(0, None))
+    times.legend(fontsize="small")
+    figure.savefig(RESULTS / "today.svg")
+
+
+if __name__ == "__main__":
+    main()
