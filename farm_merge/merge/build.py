@@ -23,7 +23,7 @@ from farm_merge.merge.engine import (
     prefetched,
     roots,
 )
-from farm_merge.merge.graft import HEADER_BYTES, Grafting, dissect, read_header
+from farm_merge.merge.graft import HEADER_BYTES, Grafting, dissect, is_index_tree, read_header
 from farm_merge.merge.publish import building, sync
 from farm_merge.merge.rewrite import as_shard, rewrite
 from farm_merge.merge.source import attached, identify
@@ -324,6 +324,8 @@ def _dissected(loaded: Loaded, output: Structure, trees: Sequence[str]) -> Disse
     theirs = [pairs[tree] for tree in trees]
     if not all(name is None or name in loaded.roots for name in theirs):
         return None
+    if not all(is_index_tree(loaded.data, loaded.header, each) for each in loaded.roots.values()):
+        return None  # what ANALYZE leaves is a table with rowids, and tells about this shard alone
     others = [root for name, root in loaded.roots.items() if name not in theirs]
     wanted = [loaded.roots[name] if name else 0 for name in theirs]
     return dissect(loaded.data, loaded.header, wanted, others)

@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
     Integers = NDArray[np.int64]
 
-__all__ = ["HEADER_BYTES", "Dissected", "Grafting", "Header", "dissect", "read_header"]
+__all__ = [
+    "HEADER_BYTES",
+    "Dissected",
+    "Grafting",
+    "Header",
+    "dissect",
+    "is_index_tree",
+    "read_header",
+]
 
 # Types of pages (section 1.6).
 _INTERIOR, _LEAF, _TABLE_LEAF = 0x02, 0x0A, 0x0D
@@ -55,7 +63,6 @@ class Header:
     page_size: int
     reserved: int
     pages: int
-    freelist_pages: int
     schema_format: int
     auto_vacuum: bool
     encoding: int
@@ -74,7 +81,6 @@ def read_header(head: bytes) -> Header:
         65536 if page_size == 1 else page_size,
         head[20],
         int.from_bytes(head[28:32], "big"),
-        int.from_bytes(head[36:40], "big"),
         int.from_bytes(head[44:48], "big"),
         any(head[52:56]),
         int.from_bytes(head[56:60], "big"),
@@ -91,14 +97,14 @@ class _Segment:
         separators: Where the cells between them start in the file, and how long they are.
         overflow: Where the cells of this tree point at overflow chains.
         cells: Rows in all of it.
-        pages: Pages of it, without overflow chains.
+        pages: All of its pages, without overflow chains.
     """
 
     leaves: Integers
     separators: tuple[Integers, Integers]
     overflow: Integers
     cells: int
-    pages: int
+    pages: Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,11 @@ class Dissected(_Shard):
         return [segment.cells for segment in self.segments]
 
 
+def is_index_tree(data: Bytes, header: Header, root: int) -> bool:
+    """Tell whether the b-tree at a page, from 1, is an index or a table WITHOUT ROWID."""
+    return root <= header.pages and data[(root - 1) * header.page_size] in {_INTERIOR, _LEAF}
+
+
 def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[int]) -> Dissected:
     """Take a shard apart. Nothing of it is trusted: what its pages say is checked.
 
@@ -178,7 +189,7 @@ def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[
 
 
 _NONE: Integers = np.zeros(0, np.int64)
-_NOTHING = _Segment(_NONE, (_NONE, _NONE), _NONE, 0, 0)
+_NOTHING = _Segment(_NONE, (_NONE, _NONE), _NONE, 0, _NONE)
 
 
 class _Cells:
@@ -280,11 +291,11 @@ def _read_segments(shard: _Shard, roots: Sequence[int]) -> list[_Segment]:
 def _read_tree(shard: _Shard, cells: _Cells, root: int) -> _Segment:
     data, page_size, pages = shard.data, shard.header.page_size, len(shard.pages)
     nodes = np.array([root], np.int64)
-    seen = 1
+    seen = [nodes]
     places, lengths = _NONE, _NONE
     overflow, rows = _NONE, 0
     while True:
-        if nodes.min() < 1 or nodes.max() >= pages or seen > pages:
+        if nodes.min() < 1 or nodes.max() >= pages or sum(map(len, seen)) > pages:
             raise ValueError("a page number points outside of the file")
         kinds = data[nodes * page_size]
         if np.all(kinds == _LEAF):
@@ -301,9 +312,9 @@ def _read_tree(shard: _Shard, cells: _Cells, root: int) -> _Segment:
         lengths = np.insert(length, ends[:-1], lengths)
         right = cells.long(nodes * page_size + 8)
         nodes = np.insert(cells.long(found), ends, right) - 1
-        seen += len(nodes)
+        seen.append(nodes)
     rows += int(cells.counts(nodes).sum())
-    return _Segment(nodes, (places, lengths), overflow, rows, seen)
+    return _Segment(nodes, (places, lengths), overflow, rows, np.concatenate(seen))
 
 
 class Grafting:
@@ -434,14 +445,15 @@ def _find_chains(
     What is in no tree and not free is in a chain, so leaves are read only as long as there are
     pages to account for: those of the smallest trees first.
     """
-    accounted = shard.header.freelist_pages + _schema_pages(shard)
-    accounted += sum(each.pages for each in (*segments, *others))
-    missing = len(shard.pages) - accounted
+    taken = np.concatenate([each.pages for each in (*segments, *others)])
+    if len(np.unique(taken)) < len(taken):
+        raise ValueError("two trees share a page")
+    missing = len(shard.pages) - _free_pages(shard) - _schema_pages(shard) - len(taken)
     pointers = [_NONE] * len(segments)
     chains = [_NONE]
     numbered = [*enumerate(segments), *((-1, each) for each in others)]
-    for number, segment in sorted(numbered, key=lambda each: each[1].pages):
-        if missing <= 0:
+    for number, segment in sorted(numbered, key=lambda each: len(each[1].pages)):
+        if missing == 0:
             break
         starts = _chain_starts(shard, segment)
         chain = _follow(shard, starts)
@@ -450,8 +462,9 @@ def _find_chains(
             pointers[number] = starts
             chains.append(chain)
     whole = np.concatenate(chains)
-    if len(np.unique(whole)) < len(whole):
-        raise ValueError("two rows share an overflow page")
+    # What is missing now belongs to the schema, whose own chains nobody needs.
+    if missing < 0 or len(np.unique(whole)) < len(whole):
+        raise ValueError("two rows share a page")
     return pointers, whole
 
 
@@ -478,6 +491,18 @@ def _follow(shard: _Shard, pointers: Integers) -> Integers:
         following = cells.long(current * shard.header.page_size)
         current = following[following > 0] - 1
     return np.concatenate(chain)
+
+
+def _free_pages(shard: _Shard) -> int:
+    """Count the pages of the freelist, by its trunks (section 1.5)."""
+    cells, size = _Cells(shard), shard.header.page_size
+    trunk, count = int.from_bytes(shard.data[32:36].tobytes(), "big"), 0
+    while trunk:
+        if trunk > len(shard.pages) or count > len(shard.pages):
+            raise ValueError("the freelist leaves the file")
+        following, leaves = cells.long(np.array([0, 4]) + (trunk - 1) * size).tolist()
+        trunk, count = following, count + 1 + leaves
+    return count
 
 
 def _schema_pages(shard: _Shard) -> int:

@@ -222,6 +222,25 @@ def test_free_pages_do_not_come_along(make_shard, tmp_path, grafted):
     assert len(grafted) == 2
 
 
+def test_a_shard_that_was_analysed_is_merged(make_shard, tmp_path):
+    shard = make_shard("a", steps=200)
+    query(shard, "ANALYZE")
+    require_equal_to_attach([shard, make_shard("b", steps=200)], tmp_path)
+
+
+@pytest.mark.parametrize(("place", "value"), [(36, 7), (32, 3), (28, 2)])
+def test_a_header_that_lies_is_not_believed(make_shard, tmp_path, place, value):
+    """A freelist that is not there would hide overflow chains, a short file its last pages."""
+    shard = write_shard(tmp_path / "a.db", "a", [5000] * 20)
+    data = bytearray(shard.read_bytes())
+    data[place : place + 4] = value.to_bytes(4, "big")
+    shard.write_bytes(data)
+    merge_shards([shard, make_shard("z")], tmp_path / "exp.db", on_bad_shard="skip")
+    found = query(tmp_path / "exp.db", "SELECT length(details) FROM agent_actions"
+                  " WHERE simulation_id = 'a'")  # fmt: skip
+    assert found in ([], [(5000,)] * 20)
+
+
 def test_shorter_rows_are_rows_of_a_table_that_grew(make_shard, tmp_path, grafted):
     """A column that a shard gained is NULL for the others, whose pages stay as they are."""
     grown = make_shard("a", steps=200)
