@@ -95,6 +95,7 @@ def graft(
     output: Structure,
     folder: Path,
     jobs: int,
+    smallest: int,
     advance: Callable[[SimulationPlan, int], None],
 ) -> Grafted:
     """Copy the pages of all shards that allow it into a new output.
@@ -105,6 +106,7 @@ def graft(
         output: The tables of the output.
         folder: A private folder, for files that are rewritten first.
         jobs: Threads that rewrite and read.
+        smallest: The size from which on a shard is grafted, in bytes.
         advance: Called for every simulation that was grafted, with its rows.
     """
     with closing(sqlite3.connect(file_uri(partial, mode="ro"), uri=True)) as connection:
@@ -112,7 +114,7 @@ def graft(
     trees = [name for name in root_pages if _is_content(name, output)]
     grafting = Grafting(partial, [root_pages[name] for name in trees])
     result = Grafted()
-    groups = list(_groups(plan, grafting.header.page_size, result))
+    groups = list(_groups(plan, grafting.header.page_size, smallest, result))
 
     buffers = Buffers(jobs + _BUFFERS_BESIDE)
 
@@ -277,7 +279,9 @@ def _is_content(tree: str, output: Structure) -> bool:
     return tree in names or tree in indexes or (tree.startswith("sqlite_") and table in names)
 
 
-def _groups(plan: Plan, page_size: int, result: Grafted) -> Iterator[list[SimulationPlan]]:
+def _groups(
+    plan: Plan, page_size: int, smallest: int, result: Grafted
+) -> Iterator[list[SimulationPlan]]:
     """Yield the simulations of each input that can be grafted, in the order of their keys.
 
     An input whose simulations do not all come, or do not come one after the other, is copied.
@@ -289,17 +293,21 @@ def _groups(plan: Plan, page_size: int, result: Grafted) -> Iterator[list[Simula
         group = list(found)
         source = group[0].source
         complete = len(group) == len(source.simulations) == whole[id(source)]
-        if complete and source.copy is None and _may_graft(source, plan.target, page_size):
+        if (
+            complete
+            and source.copy is None
+            and _may_graft(source, plan.target, page_size, smallest)
+        ):
             yield group
         else:
             result.copied += group
 
 
-def _may_graft(source: Inspection, target: Target, page_size: int) -> bool:
+def _may_graft(source: Inspection, target: Target, page_size: int, smallest: int) -> bool:
     if not target.fits(source):
         return page_size == _DEFAULT_PAGE_SIZE
     try:
-        return is_graftable_file(source.file, page_size)
+        return is_graftable_file(source.file, smallest, page_size)
     except OSError:
         return False
 

@@ -145,11 +145,15 @@ def inspect_shard(
     return replace(inspection, copy=copy)
 
 
-def glance_at_shard(path: Path) -> Inspection | None:
+def glance_at_shard(path: Path, smallest: int) -> Inspection | None:
     """Read only what a plan needs of a shard with one simulation whose pages can be copied.
 
     Its rows are counted, and its bytes hashed, when they pass; a copy of damaged pages shows when
     the output is checked.
+
+    Args:
+        path: The file.
+        smallest: The size from which on it is worth it, in bytes.
 
     Returns:
         What is known, without rows and fingerprint; None if the file needs a closer look.
@@ -157,7 +161,7 @@ def glance_at_shard(path: Path) -> Inspection | None:
     try:
         identity = identify(path)
         refuse_open_here(path)
-        if not is_graftable_file(path) or is_being_written(path):
+        if not is_graftable_file(path, smallest) or is_being_written(path):
             return None
         with opened(path) as connection:
             return _Examination(path, connection, "error").glance(identity)

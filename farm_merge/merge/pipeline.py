@@ -27,6 +27,7 @@ from farm_merge.merge.build import (
     register_grafted,
 )
 from farm_merge.merge.copy import IN_FILE, Registration, copy_simulation
+from farm_merge.merge.engine import prefetched, smallest_worth_grafting
 from farm_merge.merge.find import find_shards
 from farm_merge.merge.inspect import (
     Inspection,
@@ -339,21 +340,33 @@ def _inspect_all(
     """
     if not files:
         raise ShardError("no database found among the inputs (*.db, *.sqlite, *.sqlite3)")
-    known_files = files_in_ledger(state)
+    known_files = files_in_ledger(state) if options.simulation_id is None else {}
+
+    smallest = smallest_worth_grafting(options.engine)
+
+    def look(path: Path) -> Inspection:
+        known = recall(path, known_files) or (glance_at_shard(path, smallest) if glance else None)
+        return known or inspect_shard(path, options.on_duplicate_row)
+
     inspections: list[Inspection] = []
     bad: list[LeftOut] = []
     running: list[LeftOut] = []
-    for number, path in enumerate(files, start=1):
+    for number, (path, future) in enumerate(prefetched(files, look, _jobs(options)), start=1):
         try:
-            known = recall(path, known_files) if options.simulation_id is None else None
-            known = known or (glance_at_shard(path) if glance else None)
-            inspections.append(known or _inspect(path, options, folder / f"running-{number}.db"))
+            if future.exception() is None:
+                inspections.append(future.result())
+            else:  # alone: another thread may have had the file open, under another name
+                inspections.append(_inspect(path, options, folder / f"running-{number}.db"))
         except StillWrittenError as exc:
             running.append(_left_out(path, exc))
         except ShardError as exc:
             bad.append(_left_out(path, exc))
         report(Progress("inspect", number, len(files)))
     return inspections, bad, running
+
+
+def _jobs(options: Options) -> int:
+    return options.jobs or os.cpu_count() or 1
 
 
 def _looked_at_closely(
@@ -519,9 +532,15 @@ class _Merge:
         structure = create(partial, self._plan)
         grafted = Grafted(copied=list(self._plan.to_write))
         if self._options.engine != "attach":
-            jobs = self._options.jobs or os.cpu_count() or 1
+            jobs = _jobs(self._options)
             grafted = graft(
-                partial, self._plan, structure, self._folder, jobs, self._advance_by_simulation
+                partial,
+                self._plan,
+                structure,
+                self._folder,
+                jobs,
+                smallest_worth_grafting(self._options.engine),
+                self._advance_by_simulation,
             )
         bad = [LeftOut(path, reason) for path, reason in grafted.damaged.items()]
         if bad and self._options.on_bad_shard == "stop":

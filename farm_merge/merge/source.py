@@ -207,8 +207,9 @@ def _is_utf16(path: Path) -> bool:
 
 
 def _update(digest: xxhash.xxh3_128, file: FileIO) -> None:
-    while chunk := file.read(_CHUNK_BYTES):
-        digest.update(chunk)
+    chunk = memoryview(bytearray(_CHUNK_BYTES))
+    while count := file.readinto(chunk):
+        digest.update(chunk[:count])
 
 
 def refuse_open_here(path: Path) -> None:

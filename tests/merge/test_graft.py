@@ -235,7 +235,7 @@ def test_a_header_that_lies_is_not_believed(make_shard, tmp_path, place, value):
     data = bytearray(shard.read_bytes())
     data[place : place + 4] = value.to_bytes(4, "big")
     shard.write_bytes(data)
-    merge_shards([shard, make_shard("z")], tmp_path / "exp.db", on_bad_shard="skip")
+    merge_shards([shard, make_shard("z")], tmp_path / "exp.db", on_bad_shard="skip", engine="graft")
     found = query(tmp_path / "exp.db", "SELECT length(details) FROM agent_actions"
                   " WHERE simulation_id = 'a'")  # fmt: skip
     assert found in ([], [(5000,)] * 20)
@@ -295,9 +295,9 @@ def test_a_torn_page_is_found_and_its_shard_named(make_shard, tmp_path):
         data[page * 4096 : page * 4096 + 2000] = random.Random(page).randbytes(2000)
     bad.write_bytes(data)
     with pytest.raises(ShardError, match=r"b\.db: "):
-        merge_shards([good, bad], tmp_path / "exp.db")
+        merge_shards([good, bad], tmp_path / "exp.db", engine="graft")
     assert not (tmp_path / "exp.db").exists()
-    report = merge_shards([good, bad], tmp_path / "exp.db", on_bad_shard="skip")
+    report = merge_shards([good, bad], tmp_path / "exp.db", on_bad_shard="skip", engine="graft")
     assert [each.path for each in report.left_out] == [bad]
     assert content(tmp_path / "exp.db") == content(good)
 
@@ -313,7 +313,7 @@ def test_whatever_is_wrong_with_a_file_nothing_wrong_is_published(make_shard, tm
     bad = tmp_path / "bad.db"
     bad.write_bytes(data)
     try:
-        merge_shards([bad, make_shard("z")], tmp_path / "exp.db")
+        merge_shards([bad, make_shard("z")], tmp_path / "exp.db", engine="graft")
     except ShardError:
         assert not (tmp_path / "exp.db").exists()
     else:
@@ -324,6 +324,13 @@ def test_equal_shards_under_one_id_are_merged_once(make_shard, tmp_path):
     shard = make_shard("a", steps=100)
     copy = tmp_path / "copy.db"
     shutil.copy(shard, copy)
-    report = merge_shards([shard, copy], tmp_path / "exp.db")
+    report = merge_shards([shard, copy], tmp_path / "exp.db", engine="graft")
     assert [each.action.value for each in report.simulations] == ["merged", "already merged"]
     assert report.rows == sum(map(len, content(shard).values()))
+
+
+def test_small_shards_are_copied_and_large_ones_grafted(make_shard, tmp_path, grafted):
+    small, large = make_shard("a"), make_shard("b", steps=3000)
+    merge_shards([small, large], tmp_path / "exp.db")
+    assert len(grafted) == 1
+    assert content(tmp_path / "exp.db") == union(small, large)

@@ -74,7 +74,7 @@ def test_a_file_that_the_ledger_knows_is_not_read_again(make_shard, tmp_path, mo
     output = tmp_path / "exp.db"
     merge_shards(shards, output)
 
-    def read(*_):
+    def read(*_, **__):
         raise AssertionError
 
     with monkeypatch.context() as forbidden:
