@@ -22,13 +22,12 @@ from sqlalchemy import (
     Computed,
     ForeignKey,
     ForeignKeyConstraint,
-    Index,
     MetaData,
     PrimaryKeyConstraint,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import BOOLEAN, DATETIME, FLOAT, INTEGER, JSON, VARCHAR
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Base(DeclarativeBase):
     __table_args__: Any = _WITHOUT_ROWID
 
 
-def _keyed(own_key: str, *others: ForeignKeyConstraint | Index) -> tuple[Any, ...]:
+def _keyed(own_key: str, *others: ForeignKeyConstraint) -> tuple[Any, ...]:
     key = PrimaryKeyConstraint("simulation_id", *own_key.split())
     return (key, *others, _WITHOUT_ROWID)
 
@@ -138,9 +137,7 @@ class AgentStateModel(Base):
     """The state of an agent at a step."""
 
     __tablename__ = "agent_states"
-    __table_args__ = _keyed(
-        "step_number agent_id", _of_agent(), Index(None, "simulation_id", "agent_id")
-    )
+    __table_args__ = _keyed("step_number agent_id", _of_agent())
 
     id: Mapped[str] = mapped_column(
         VARCHAR(128),
@@ -286,15 +283,9 @@ def _tables() -> list[Table]:
 
 
 def schema_sql() -> str:
-    """Return the DDL of all tables and indexes, as it stands in `schema.sql`."""
+    """Return the DDL of all tables, as it stands in `schema.sql`."""
     dialect = sqlite.dialect()
-    statements = []
-    for table in _tables():
-        statements.append(str(CreateTable(table).compile(dialect=dialect)))
-        statements += [
-            str(CreateIndex(index).compile(dialect=dialect))
-            for index in sorted(table.indexes, key=lambda index: str(index.name))
-        ]
+    statements = [str(CreateTable(table).compile(dialect=dialect)) for table in _tables()]
     body = "".join(
         "\n".join(
             line.rstrip()
@@ -314,7 +305,10 @@ _MARKDOWN_HEAD = """\
 # The schema
 
 Generated from `farm_merge/models.py` by `make docs`. A shard and an experiment database both have
-these tables, all `WITHOUT ROWID`.
+these tables, all `WITHOUT ROWID`. Their keys answer the questions that were measured
+(`benchmarks/queries.py`), so there is no other index: one on an agent's path took 23 % of a
+database of 19 million rows, and no query was faster. Add your own to your database where you need
+one; it should start with `simulation_id`.
 """
 
 
@@ -338,9 +332,6 @@ def schema_markdown() -> str:
             declared = column.type.compile(dialect=dialect)
             null = "yes" if column.nullable else "no"
             parts.append(f"| `{column.name}` | {declared}{note} | {key} | {null} |\n")
-        for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            columns = ", ".join(f"`{column.name}`" for column in index.columns)
-            parts.append(f"\nIndex `{index.name}` on {columns}.\n")
     return "".join(parts)
 
 

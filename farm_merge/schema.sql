@@ -147,8 +147,6 @@ CREATE TABLE agent_states (
     FOREIGN KEY(simulation_id) REFERENCES simulations (simulation_id)
 ) WITHOUT ROWID;
 
-CREATE INDEX ix_agent_states_simulation_id_agent_id ON agent_states (simulation_id, agent_id);
-
 CREATE TABLE health_incidents (
     incident_id INTEGER NOT NULL,
     simulation_id VARCHAR(64) NOT NULL,

@@ -346,10 +346,7 @@ def _own(
         if not found.merged
         else found.foreign_keys,
     )
-    indexes = tuple(
-        replace(each, table=definition.name, name=_index_name(each, definition.name))
-        for each in indexes
-    )
+    indexes = tuple(replace(each, table=definition.name) for each in indexes)
     return TableMapping(
         found.name, definition, tuple(columns.items()), simulation, "", indexes, tuple(notes)
     )
@@ -368,12 +365,6 @@ def _with_renamed_id(table: TableDefinition) -> TableDefinition:
         key=tuple(map(renamed, table.key)),
         uniques=tuple(tuple(map(renamed, terms)) for terms in table.uniques),
     )
-
-
-def _index_name(index: IndexDefinition, table: str) -> str:
-    """Return a name that no index of today's has: indexes share one name space."""
-    ours = {folded(each.name) for found in today().indexes.values() for each in found}
-    return f"{table}_{index.name}" if folded(index.name) in ours else index.name
 
 
 def _own_index(index: IndexDefinition, facts: Facts) -> IndexDefinition | None:

@@ -91,14 +91,12 @@ class Target:
             if not ours[table].column(column.name)
         )
         own = (each.create() for table, each in self.tables.items() if table not in ours)
-        tables = (statement for statement in ddl() if statement.startswith("CREATE TABLE"))
-        return (*tables, *gained, *own)
+        return (*ddl(), *gained, *own)
 
     @cached_property
     def index_statements(self) -> tuple[str, ...]:
         """The statements that make its indexes."""
-        ours = (statement for statement in ddl() if not statement.startswith("CREATE TABLE"))
-        return (*ours, *(each.create() for each in self.indexes))
+        return tuple(each.create() for each in self.indexes)
 
     def fits(self, source: Inspection) -> bool:
         """Tell whether a shard's rows can be copied as they are."""
