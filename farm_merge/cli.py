@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Never
 import click
 
 from farm_merge import __version__
-from farm_merge.errors import FarmMergeError, ShardError
+from farm_merge.cli_reading import COMMANDS
+from farm_merge.console import NOTHING_DONE, bar, print_table, told_errors
+from farm_merge.errors import ShardError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from click import Group as DefaultGroup
     from tqdm import tqdm
@@ -34,9 +36,7 @@ else:
 
 __all__ = ["main"]
 
-_NOTHING_MERGED = 1
 _SOME_LEFT_OUT = 3
-_INTERRUPTED = 130
 
 
 class FirstWord(DefaultGroup):
@@ -56,19 +56,6 @@ def _is_path(word: str) -> bool:
     return os.path.lexists(word) or glob.has_magic(word)
 
 
-@contextmanager
-def _told_errors() -> Iterator[None]:
-    """Turn what a user can put right into a message and an exit code."""
-    try:
-        yield
-    except FarmMergeError as exc:
-        click.echo(f"Error: {exc}", err=True)
-        sys.exit(_NOTHING_MERGED)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command again finishes the job.", err=True)
-        sys.exit(_INTERRUPTED)
-
-
 @click.group(
     cls=FirstWord,
     default="merge",
@@ -83,8 +70,11 @@ def main() -> None:
     farm-merge shards/*.db -o exp.db    merge files, folders or patterns
     farm-merge sweep SWEEP.toml         simulate in parallel, then merge
     farm-merge inspect FILES            say what files are
-    farm-merge list exp.db              show what is in there
     farm-merge verify exp.db shards/    check it, against the files it came from
+    farm-merge list|info|compare exp.db show what is in there
+    farm-merge report exp.db            make a page of it
+    farm-merge export exp.db -o DIR     take data out: CSV, JSON, Parquet
+    farm-merge sql exp.db "SELECT ..."  ask it anything
 
     A folder or file named like a command is reached as ./NAME.
     """
@@ -196,7 +186,7 @@ def merge(
     if options["archive"] and options["verify"] == "none":
         raise click.UsageError("--archive moves only what is verified: not with --verify none")
     found = _with_stdin(paths)
-    with _told_errors(), _merge_bar(hidden=quiet or as_json, lines=verbose) as progress:
+    with told_errors(), _merge_bar(hidden=quiet or as_json, lines=verbose) as progress:
         if dry_run:
             plan = plan_merge(found, output, progress=progress, **options)
         else:
@@ -232,7 +222,7 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
     from farm_merge.merge import describe_inspection, find_shards, inspect_shard
 
     described: list[dict[str, Any]] = []
-    with _told_errors():
+    with told_errors():
         for path in find_shards(_with_stdin(paths)):
             try:
                 described.append(describe_inspection(inspect_shard(path, on_duplicate_row)))
@@ -245,7 +235,7 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
         click.echo(json.dumps(described, indent=2))
     bad = sum("problem" in each for each in described)
     if bad or not described:
-        sys.exit(_SOME_LEFT_OUT if bad < len(described) else _NOTHING_MERGED)
+        sys.exit(_SOME_LEFT_OUT if bad < len(described) else NOTHING_DONE)
 
 
 @main.command()
@@ -274,7 +264,7 @@ def verify(
     """
     from farm_merge.merge import audit
 
-    with _told_errors(), _bar("files") as progress:
+    with told_errors(), bar("files") as progress:
         report = audit(
             database,
             _with_stdin(shards),
@@ -294,23 +284,7 @@ def verify(
             f" the ledger, {report.compared:,} compared with their files:"
             f" {f'{len(report.problems):,} problems' if report.problems else 'all as merged'}"
         )
-    sys.exit(_NOTHING_MERGED if report.problems else 0)
-
-
-@main.command("list")
-@click.argument("database", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_as_json
-def list_(database: Path, *, as_json: bool) -> None:
-    """Show the simulations of an experiment database: id, status, steps, agents, parameters."""
-    from farm_merge.listing import list_simulations
-
-    with _told_errors():
-        simulations = list_simulations(database)
-    if as_json:
-        click.echo(json.dumps(simulations, indent=2))
-        return
-    rows = [{**each, "parameters": _brief(each["parameters"])} for each in simulations]
-    _print_table(["simulation_id", "status", "steps", "agents", "parameters"], rows)
+    sys.exit(NOTHING_DONE if report.problems else 0)
 
 
 @main.command()
@@ -339,7 +313,7 @@ def sweep(sweep_file: Path, output: Path, shards: Path, **options: Any) -> None:
     """
     from farm_merge.sweep import load_sweep, run_sweep, summarize
 
-    with _told_errors():
+    with told_errors():
         plan = load_sweep(sweep_file)
         with _sweep_bar() as runs, _merge_bar(hidden=False) as merged:
             report = run_sweep(
@@ -361,7 +335,7 @@ def _with_stdin(paths: Sequence[str]) -> Iterator[str]:
 def _exit_code(left_out: Sequence[object], *, writes: bool) -> int:
     if not left_out:
         return 0
-    return _SOME_LEFT_OUT if writes else _NOTHING_MERGED
+    return _SOME_LEFT_OUT if writes else NOTHING_DONE
 
 
 @contextmanager
@@ -395,20 +369,6 @@ def _advance(bar: tqdm[Never], event: Progress) -> None:
     bar.total = event.total
     bar.set_description(event.phase, refresh=False)
     bar.update(event.done - bar.n)
-
-
-@contextmanager
-def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback that draws a bar over so many of so many."""
-    from tqdm import tqdm
-
-    with tqdm(unit=f" {unit}", leave=False, disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
 
 
 @contextmanager
@@ -487,21 +447,9 @@ def _print_sweep(report: SweepReport, summary: list[dict[str, Any]]) -> None:
     for failure in report.failed:
         click.echo(f"failed: {failure}", err=True)
     if summary:
-        _print_table(list(summary[0]), summary)
+        print_table(list(summary[0]), summary)
     _print_merge(report.merge, verbose=False)
 
 
-def _brief(parameters: dict[str, Any], limit: int = 60) -> str:
-    text = ", ".join(f"{name}={value}" for name, value in parameters.items())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    cells = [[_cell(row[column]) for column in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    for line in [list(columns), ["-" * width for width in widths], *cells]:
-        click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+for _command in COMMANDS:
+    main.add_command(_command)

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from farm_merge.merge.plan import SimulationPlan
     from farm_merge.merge.structure import Structure
 
-__all__ = ["IN_FILE", "Registration", "Verification", "copy_simulation", "register_simulation"]
+__all__ = [
+    "IN_FILE",
+    "Registration",
+    "Verification",
+    "copy_simulation",
+    "register_simulation",
+    "remove_simulation",
+]
 
 IN_FILE = "simulations_in_file"
 """The choice that tells of how many simulations of a file this is one."""
@@ -74,7 +81,7 @@ def copy_simulation(
     connection.execute("BEGIN IMMEDIATE")
     try:
         if planned.action is Action.REPLACE:
-            _remove(connection, output, simulation_id)
+            remove_simulation(connection, output, simulation_id)
         for table, definition in shard.content.items():
             progress(_copy_rows(connection, definition, output.tables[table], simulation_id))
         register_simulation(connection, planned, registration, output, shard)
@@ -90,11 +97,21 @@ def copy_simulation(
         raise
 
 
-def _remove(connection: sqlite3.Connection, output: Structure, simulation_id: str) -> None:
-    for table in (*output.content, LEDGER, "simulations"):
-        connection.execute(
-            f"DELETE FROM main.{quoted(table)} WHERE simulation_id = ?", (simulation_id,)
-        )
+def remove_simulation(connection: sqlite3.Connection, output: Structure, simulation_id: str) -> int:
+    """Delete a simulation, with its entries in the registry and the ledger.
+
+    Returns:
+        The number of its data rows.
+    """
+    rows = 0
+    for table, definition in output.content.items():
+        if definition.merged:
+            rows += connection.execute(
+                f"DELETE FROM main.{quoted(table)} WHERE simulation_id = ?", (simulation_id,)
+            ).rowcount
+    for table in (LEDGER, "simulations"):
+        connection.execute(f"DELETE FROM main.{table} WHERE simulation_id = ?", (simulation_id,))
+    return rows
 
 
 def _copy_rows(

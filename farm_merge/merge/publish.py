@@ -23,6 +23,7 @@ __all__ = [
     "existing_output",
     "link_new",
     "locked",
+    "new_folder",
     "new_output",
     "read_output",
     "require_usable",
@@ -159,6 +160,37 @@ def new_output(output: Path) -> Iterator[Path]:
         link_new(partial, output)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which appears at `folder` when the block succeeds.
+
+    Raises:
+        OutputError: If something stands at `folder` that is no empty folder, or it cannot be made.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise OutputError(f"{folder}: is there already, and not empty; choose another folder")
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        with locked(folder, _refuse(folder)):
+            shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+            partial.mkdir(parents=True)
+            try:
+                yield partial
+                partial.rename(folder)
+                sync(folder.parent)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except OSError as exc:
+        raise OutputError(f"{folder}: cannot be written ({exc.strerror or exc})") from exc
+
+
+def _refuse(folder: Path) -> Callable[[str], None]:
+    def refuse(who: str) -> None:
+        raise OutputError(f"{folder}: is being written by {who}")
+
+    return refuse
 
 
 @contextmanager
