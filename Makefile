@@ -23,7 +23,7 @@ help: ## Show what each target does
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[report]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
@@ -32,6 +32,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 sweep: $(VENV)/installed ## Simulate in parallel, merge, show what came out (SWEEP=my.toml OUT=x.db SHARDS=dir)
 	$(BIN)/farm-merge sweep $(SWEEP) --shards $(SHARDS) --output $(OUT)
+	$(BIN)/farm-merge report $(OUT) --output $(OUT:.db=.html)
 
 test: $(VENV)/installed-dev ## Run the tests
 	$(BIN)/python -m pytest $(PYTEST)

@@ -17,9 +17,12 @@ _HOME = {
     "SimulationConfig": "config",
     "SimulationContext": "experiment_database",
     "SimulationDatabase": "database",
+    "compare_simulations": "compare",
+    "export_tables": "export",
     "merge_shards": "merge",
     "run_simulation": "simulation",
     "run_sweep": "sweep",
+    "write_report": "report",
 }
 
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604  (its names are the table above)

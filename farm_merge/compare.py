@@ -217,20 +217,22 @@ def _agents(
 def _actions(
     connection: sqlite3.Connection, bound: dict[str, str]
 ) -> Iterable[tuple[str, dict[str, Any]]]:
-    totals: dict[str, list[float]] = {}
-    for simulation_id, kind, number, rewarded, reward in connection.execute(
-        "SELECT simulation_id, action_type, count(*), count(reward), total(reward)"
-        f" FROM agent_actions WHERE {_CHOSEN} GROUP BY 1, 2",
-        bound,
-    ):
-        total = totals.setdefault(simulation_id, [0, 0, 0.0])
-        total[0] += number
-        total[1] += rewarded
-        total[2] += reward
-        yield simulation_id, {f"actions_{kind}": number}
-    for simulation_id, (number, rewarded, reward) in totals.items():
-        mean = reward / rewarded if rewarded else math.nan
-        yield simulation_id, {"actions": number, "mean_reward": mean}
+    # One by one: grouping all at once by two columns would sort all rows in memory.
+    for simulation_id in json.loads(bound["ids"]):
+        found = connection.execute(
+            "SELECT action_type, count(*), count(reward), total(reward) FROM agent_actions"
+            " WHERE simulation_id = ? GROUP BY 1",
+            (simulation_id,),
+        ).fetchall()
+        rewarded = sum(row[2] for row in found)
+        yield (
+            simulation_id,
+            {
+                **{f"actions_{kind}": number for kind, number, *_ in found},
+                "actions": sum(row[1] for row in found),
+                "mean_reward": sum(row[3] for row in found) / rewarded if rewarded else math.nan,
+            },
+        )
 
 
 def _flat(values: dict[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:

@@ -14,13 +14,15 @@ from farm_merge.database import (
     set_simulation_status,
 )
 from farm_merge.driver import file_uri
+from farm_merge.reading import frame
 from farm_merge.schema import now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from os import PathLike
     from types import TracebackType
 
+    import pandas as pd
     from sqlalchemy.orm import Session
 
     from farm_merge.config import SimulationConfig
@@ -99,6 +101,25 @@ class ExperimentDatabase:
         """Open an SQLAlchemy session that sees everything logged so far."""
         self.flush_all_buffers()
         return open_session(file_uri(self.db_path))
+
+    def frame(
+        self,
+        table: str,
+        simulation_id: str | Iterable[str] | None = None,
+        steps: range | None = None,
+    ) -> pd.DataFrame:
+        """Return rows of a table as a pandas frame, with everything logged so far.
+
+        Args:
+            table: Its name.
+            simulation_id: One simulation or several; None for all in the database.
+            steps: A range of steps, where the table has them; None for all.
+
+        Raises:
+            ShardError: If there is no such table.
+        """
+        self.flush_all_buffers()
+        return frame(self.db_path, table, simulation_id, steps)
 
     def flush_all_buffers(self) -> None:
         """Write everything that the simulations' loggers hold."""

@@ -58,8 +58,12 @@ def list_simulations(
     return simulations
 
 
-def describe_database(database: str | PathLike[str]) -> dict[str, Any]:
+def describe_database(database: str | PathLike[str], *, check: bool = True) -> dict[str, Any]:
     """Return how large a database is, what is in it, where that came from, and how it is.
+
+    Args:
+        database: A shard or experiment database.
+        check: Whether SQLite checks the file, and how large its tables are; both read all of it.
 
     Returns:
         `path`, `size_bytes`, `free_bytes` (what a vacuum gives back), `tables` (by name: `rows`,
@@ -93,10 +97,10 @@ def describe_database(database: str | PathLike[str]) -> dict[str, Any]:
             connection.execute("SELECT status, count(*) FROM simulations GROUP BY 1 ORDER BY 1")
         )
         ledger = _ledger(connection)
-        problems = list(_problems(connection))
+        problems = list(_problems(connection)) if check else []
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-    sizes = _sizes(path)
+    sizes = _sizes(path) if check else None
     return {
         "path": str(path),
         "size_bytes": path.stat().st_size,

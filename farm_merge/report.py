@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -37,11 +37,14 @@ if TYPE_CHECKING:
 
 __all__ = ["write_report"]
 
-_MOST_SETS = 12
+_MOST_SETS = 8
 """More lines than that in one chart tell nobody anything."""
 
 _POINTS = 100
 """Steps of a run that are drawn."""
+
+_MOST_RUNS = 100
+"""Runs that can be drawn one by one; they are most of the page."""
 
 _COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#ff9da6",
             "#9d755d", "#8c8c8c", "#2f8fdd", "#a0cb3a")  # fmt: skip
@@ -63,6 +66,7 @@ class _Chart:
     title: str
     caption: str
     chart: Any
+    is_small: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class _Experiment:
         by: The parameters that make a set.
         steps: Sampled metrics of every run: simulation_id, set, step_number, and the metrics.
         causes: Health incidents by set and cause.
+        datasets: What charts refer to by name; Altair would check every value of their own.
     """
 
     frame: pd.DataFrame
@@ -82,10 +87,11 @@ class _Experiment:
     by: list[str]
     steps: pd.DataFrame
     causes: pd.DataFrame
+    datasets: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
-        """The names of the sets, in the order of their simulations."""
+        """The names of the sets, in the order of their values."""
         return list(dict.fromkeys(self.sets))
 
 
@@ -123,7 +129,7 @@ def write_report(
         beside.write_text(page, encoding="utf-8")
         beside.replace(output)
         if plots is not None:
-            _write_pictures(charts, Path(plots))
+            _write_pictures(experiment, charts, Path(plots))
     except OSError as exc:
         raise OutputError(f"{exc.filename}: cannot be written ({exc.strerror})") from exc
     return len(charts)
@@ -147,6 +153,7 @@ def _read(database: str | PathLike[str], where: tuple[str, ...]) -> _Experiment:
     if frame.empty:
         raise FarmMergeError(f"{database}: holds no simulation that could be shown")
     by = varied_parameters(frame)
+    frame = frame.sort_values(by, key=_in_order, kind="stable") if by else frame
     sets = _sets(frame, by)
     if sets.nunique() > _MOST_SETS:
         sets = _sets(frame, by[:1])
@@ -161,16 +168,27 @@ def _read(database: str | PathLike[str], where: tuple[str, ...]) -> _Experiment:
             " AND step_number % :stride = 0",
             {"ids": ids, "stride": -(-((last or 0) + 1) // _POINTS)},
         ).fetchall()
-        causes = connection.execute(
-            "SELECT simulation_id, cause, count(*) FROM health_incidents WHERE simulation_id IN"
-            " (SELECT value FROM json_each(:ids)) GROUP BY 1, 2",
-            {"ids": ids},
-        ).fetchall()
+        # One by one, as in `compare`: all at once would be sorted in memory.
+        causes = [
+            (simulation_id, *row)
+            for simulation_id in frame.index
+            for row in connection.execute(
+                "SELECT cause, count(*) FROM health_incidents WHERE simulation_id = ? GROUP BY 1",
+                (simulation_id,),
+            )
+        ]
     steps = pd.DataFrame(rows, columns=["simulation_id", "step_number", *_OVER_TIME])
     steps["set"] = steps["simulation_id"].map(sets)
     incidents = pd.DataFrame(causes, columns=["simulation_id", "cause", "number"])
     incidents["set"] = incidents["simulation_id"].map(sets)
     return _Experiment(frame, sets, by, steps, incidents)
+
+
+def _in_order(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return what a parameter is sorted by: numbers as they are, all else as text."""
+    import pandas as pd
+
+    return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)
 
 
 def _sets(frame: pd.DataFrame, by: list[str]) -> pd.Series[str]:
@@ -191,7 +209,7 @@ def _charts(experiment: _Experiment) -> Iterator[_Chart]:
     outcomes = [each for each in _OUTCOMES if each in experiment.frame]
     outcomes = [each for each in outcomes if experiment.frame[each].notna().any()]
     for parameter in experiment.by[:4]:
-        yield _by_parameter(experiment, parameter, outcomes)
+        yield from _by_parameter(experiment, parameter, outcomes)
     if len(experiment.by) > 1 and outcomes:
         for outcome in outcomes[:2]:
             yield _by_two(experiment, experiment.by[0], experiment.by[1], outcome)
@@ -222,7 +240,7 @@ def _over_time(experiment: _Experiment, metric: str, title: str) -> _Chart:
     colour = _colour(experiment)
     x = alt.X("step_number:Q", title="step", axis=alt.Axis(format="d"))
     is_shown = "indexof(hidden, datum.set) < 0"
-    base = alt.Chart(_rounded(told)).transform_filter(is_shown)
+    base = alt.Chart(_rounded(experiment, told)).transform_filter(is_shown)
     band = base.mark_area(opacity=0.18).encode(
         x, alt.Y("low:Q", title=title.lower()), alt.Y2("high:Q"), colour
     )
@@ -232,8 +250,13 @@ def _over_time(experiment: _Experiment, metric: str, title: str) -> _Chart:
         colour,
         tooltip=["set:N", "step_number:Q", "mean:Q", "low:Q", "high:Q", "count:Q"],
     )
+    ids = runs["simulation_id"].unique()
+    drawn = ids[:: -(-len(ids) // _MOST_RUNS)]
+    alone = runs.loc[
+        runs["simulation_id"].isin(drawn), ["simulation_id", "set", "step_number", metric]
+    ]
     single = (
-        alt.Chart(_rounded(runs[["simulation_id", "set", "step_number", metric]]))
+        alt.Chart(_rounded(experiment, alone))
         .transform_filter(f"single_runs && {is_shown}")
         .mark_line(strokeWidth=0.7, opacity=0.6)
         .encode(
@@ -248,37 +271,34 @@ def _over_time(experiment: _Experiment, metric: str, title: str) -> _Chart:
         f"{metric}_over_steps",
         "Over time",
         f"{title} over steps",
-        "Mean of the runs of each parameter set, with its 95 % confidence band.",
+        "Mean of the runs of each parameter set, with its 95 % confidence band."
+        + ("" if len(drawn) == len(ids) else f" Single runs: {len(drawn)} of {len(ids)}."),
         band + line + single,
     )
 
 
-def _by_parameter(experiment: _Experiment, parameter: str, outcomes: list[str]) -> _Chart:
+def _by_parameter(experiment: _Experiment, parameter: str, outcomes: list[str]) -> Iterator[_Chart]:
     import altair as alt
 
     name = parameter.removeprefix("parameters.")
-    told = group_repetitions(experiment.frame, [parameter])
-    told = told[told["result"].isin(outcomes)].rename(columns={name: "value"})
+    told = group_repetitions(experiment.frame, [parameter]).rename(columns={name: "value"})
     scale = f"value:{_kind(experiment.frame, parameter)}"
-    parts = []
+    x = alt.X(scale, title=name, axis=alt.Axis(labelAngle=0))
+    tooltip = ["value:N", "n:Q", "mean:Q", "std:Q", "ci_low:Q", "ci_high:Q"]
     for outcome in outcomes:
-        data = _rounded(told[told["result"] == outcome].drop(columns="result"))
-        x = alt.X(scale, title=name, axis=alt.Axis(labelAngle=0))
-        points = alt.Chart(data).mark_point(filled=True, size=70, color=_COLOURS[0])
-        bars = alt.Chart(data).mark_rule(color=_COLOURS[0])
+        data = _rounded(experiment, told[told["result"] == outcome].drop(columns="result"))
         y = alt.Y("mean:Q", title=_OUTCOMES[outcome], scale=alt.Scale(zero=False))
-        tooltip = ["value:N", "n:Q", "mean:Q", "std:Q", "ci_low:Q", "ci_high:Q"]
-        parts.append(
-            (bars.encode(x, alt.Y("ci_low:Q"), alt.Y2("ci_high:Q"))
-             + points.encode(x, y, tooltip=tooltip)).properties(width=250, height=220)
-        )  # fmt: skip
-    return _Chart(
-        f"outcomes_by_{_slug(name)}",
-        "Outcomes",
-        f"Outcomes by {name}",
-        "Means over all runs with that value, and their 95 % confidence intervals.",
-        alt.concat(*parts, columns=3),
-    )
+        bars = alt.Chart(data).mark_rule(color=_COLOURS[0], strokeWidth=2)
+        points = alt.Chart(data).mark_point(filled=True, opacity=1, size=80, color=_COLOURS[0])
+        yield _Chart(
+            f"{outcome}_by_{_slug(name)}",
+            "Outcomes",
+            f"{_OUTCOMES[outcome].capitalize()} by {name}",
+            "Means over all runs with that value, with 95 % confidence intervals.",
+            bars.encode(x, alt.Y("ci_low:Q"), alt.Y2("ci_high:Q"))
+            + points.encode(x, y, tooltip=tooltip),
+            is_small=True,
+        )
 
 
 def _by_two(experiment: _Experiment, first: str, second: str, outcome: str) -> _Chart:
@@ -288,7 +308,7 @@ def _by_two(experiment: _Experiment, first: str, second: str, outcome: str) -> _
     table = frame.groupby([first, second], dropna=False)[outcome].mean().reset_index()
     x, y = (each.removeprefix("parameters.") for each in (first, second))
     table.columns = ["first", "second", "mean"]
-    data = _rounded(table)
+    data = _rounded(experiment, table)
     base = alt.Chart(data).encode(
         alt.X("first:O", title=x, axis=alt.Axis(labelAngle=0)), alt.Y("second:O", title=y)
     )
@@ -308,6 +328,7 @@ def _by_two(experiment: _Experiment, first: str, second: str, outcome: str) -> _
         f"{title.capitalize()} by {x} and {y}",
         "Mean over the runs with both values.",
         cells + numbers,
+        is_small=True,
     )
 
 
@@ -363,7 +384,7 @@ def _bars(
     encoding: dict[str, Any] = {} if stacked else {"yOffset": f"{kind}:N"}
     stack: Any = "zero" if stacked is True else stacked or None
     chart = (
-        alt.Chart(_rounded(data))
+        alt.Chart(_rounded(experiment, data))
         .transform_filter("indexof(hidden, datum.set) < 0")
         .mark_bar()
         .encode(
@@ -377,15 +398,17 @@ def _bars(
     return _Chart(name, section, title, caption, chart)
 
 
-def _rounded(data: pd.DataFrame) -> Any:
-    """Return rows for a chart; six digits are more than a screen shows, and halve the page."""
+def _rounded(experiment: _Experiment, data: pd.DataFrame) -> Any:
+    """Return data for a chart; six digits are more than a screen shows, and halve the page."""
     import altair as alt
 
-    numbers = data.select_dtypes("float").columns
-    shorter = data.assign(
-        **{name: data[name].map("{:.6g}".format).astype(float) for name in numbers}
-    )
-    return alt.Data(values=json.loads(shorter.to_json(orient="records")))
+    shorter = data.copy()
+    for name in data.select_dtypes("float"):
+        shorter[name] = data[name].map("{:.6g}".format).astype(float)
+    dataset = f"rows_{len(experiment.datasets)}"
+    experiment.datasets[dataset] = json.loads(shorter.to_json(orient="records"))
+    named: Any = alt.NamedData
+    return named(name=dataset)
 
 
 def _kind(frame: pd.DataFrame, parameter: str) -> str:
@@ -399,45 +422,39 @@ def _slug(name: str) -> str:
     return "".join(each if each.isalnum() or each in "_-" else "_" for each in name)
 
 
-def _spec(chart: Any, *, legend: bool) -> dict[str, Any]:
+def _spec(experiment: _Experiment, chart: Any, *, legend: bool) -> dict[str, Any]:
     """Return a chart as Vega-Lite; on the page, checkboxes stand for the legend of the sets."""
-    import altair as alt
-
-    with alt.data_transformers.enable("default", max_rows=None):
-        spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = chart.to_dict()
+    parts = (spec, *spec.get("layer", ()))
+    names = {each["data"]["name"] for each in parts if "data" in each}
+    spec["datasets"] = {name: experiment.datasets[name] for name in sorted(names)}
     spec["params"] = [
         *(each for each in spec.get("params", []) if "name" in each),
         {"name": "hidden", "value": []},
         {"name": "single_runs", "value": False},
     ]
-    spec["background"] = "transparent"
-    is_single = "concat" not in spec
-    if is_single:
-        spec |= {"width": "container", "height": spec.get("height", 300)}
+    spec |= {"background": "transparent", "width": "container", "height": 300}
     if legend:
-        spec["background"] = "white"
-        if is_single:
-            spec["width"] = 720
+        spec |= {"background": "white", "width": 720}
     else:
         _without_legend(spec)
     return spec
 
 
-def _without_legend(part: Any) -> None:
-    if isinstance(part, dict):
-        colour = part.get("encoding", {}).get("color", {})
-        if isinstance(colour, dict) and colour.get("field") == "set":
-            colour["legend"] = None
-        for each in (*part.get("layer", ()), *part.get("concat", ())):
-            _without_legend(each)
+def _without_legend(part: dict[str, Any]) -> None:
+    colour = part.get("encoding", {}).get("color", {})
+    if colour.get("field") == "set":
+        colour["legend"] = None
+    for each in part.get("layer", ()):
+        _without_legend(each)
 
 
-def _write_pictures(charts: Sequence[_Chart], folder: Path) -> None:
+def _write_pictures(experiment: _Experiment, charts: Sequence[_Chart], folder: Path) -> None:
     import vl_convert
 
     folder.mkdir(parents=True, exist_ok=True)
     for each in charts:
-        spec = _spec(each.chart, legend=True)
+        spec = _spec(experiment, each.chart, legend=True)
         (folder / f"{each.name}.svg").write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
         (folder / f"{each.name}.png").write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
 
@@ -453,7 +470,7 @@ def _script() -> str:
 def _page(
     database: Path, experiment: _Experiment, charts: Sequence[_Chart], where: tuple[str, ...]
 ) -> str:
-    told = describe_database(database)
+    told = describe_database(database, check=False)
     names = [each["name"] for each in told["experiments"].values()]
     title = ", ".join(names[:3]) or database.stem
     figures: dict[str, list[str]] = {}
@@ -461,7 +478,7 @@ def _page(
         figures.setdefault(each.section, []).append(_figure(each))
     sections = {
         "Experiment": _overview(database, told, experiment, where),
-        **{name: "".join(found) for name, found in figures.items()},
+        **{n: f'<div class="figures">{"".join(found)}</div>' for n, found in figures.items()},
         "Results": _results(experiment),
         "Simulations": _simulations(experiment),
         "Origin": _origin(database, told, experiment),
@@ -481,7 +498,9 @@ def _page(
             f'<section id="{_slug(name)}"><h2>{escape(name)}</h2>{body}</section>'
             for name, body in sections.items()
         ),
-        specs=_in_script({each.name: _spec(each.chart, legend=False) for each in charts}),
+        specs=_in_script(
+            {each.name: _spec(experiment, each.chart, legend=False) for each in charts}
+        ),
         script=_script().replace("</script", "<\\/script"),
         version=__version__,
     )
@@ -492,9 +511,9 @@ def _in_script(value: object) -> str:
 
 
 def _figure(chart: _Chart) -> str:
-    wide = "" if "concat" in chart.chart.to_dict() else " wide"
+    small = ' class="small"' if chart.is_small else ""
     return (
-        f'<figure><h3>{escape(chart.title)}</h3><div class="chart{wide}" id="{chart.name}"'
+        f'<figure{small}><h3>{escape(chart.title)}</h3><div class="chart" id="{chart.name}"'
         f' role="img" aria-label="{escape(chart.title)}. {escape(chart.caption)}"></div>'
         f"<figcaption>{escape(chart.caption)}</figcaption></figure>"
     )
@@ -580,10 +599,9 @@ def _origin(database: Path, told: dict[str, Any], experiment: _Experiment) -> st
         *((f"code at commit {name}", number) for name, number in commits.items()),
         *((f"choice: {name}", number) for name, number in ledger["choices"].items()),
     ]
-    health = "; ".join(told["problems"]) or "SQLite finds the file in order."
     columns = ["simulation", "file", "schema", "merged (UTC)", "fingerprint"]
     return (
-        f"<p>{escape(health)}</p>{_table(['what', 'simulations'], facts)}"
+        f"{_table(['what', 'simulations'], facts)}"
         f"<details><summary>The ledger: {len(rows):,} entries</summary>"
         f"{_table(columns, rows)}</details>"
     )

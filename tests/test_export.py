@@ -1,0 +1,158 @@
+"""Exports are read back by others: csv, json, pyarrow, DuckDB."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from contextlib import closing
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+from click.testing import CliRunner
+
+from farm_merge.cli import main
+from farm_merge.driver import sqlite3
+from farm_merge.errors import FarmMergeError, OutputError, ShardError
+from farm_merge.export import export_tables
+from farm_merge.merge import merge_shards
+from tests.conftest import query
+
+STATES = (
+    "SELECT simulation_id, step_number, agent_id, position_x FROM agent_states ORDER BY 1, 2, 3"
+)
+
+
+@pytest.fixture
+def experiment(make_shard, tmp_path):
+    output = tmp_path / "exp.db"
+    merge_shards([make_shard("a"), make_shard("b/2", shift=0.1, file="b.db")], output)
+    return output
+
+
+def test_csv_has_every_value(experiment, tmp_path):
+    told = export_tables([experiment], tmp_path / "out", "csv")
+    with (tmp_path / "out/agent_states.csv").open(newline="") as file:
+        rows = [(r["simulation_id"], int(r["step_number"]), r["agent_id"], float(r["position_x"]))
+                for r in csv.DictReader(file)]  # fmt: skip
+    assert sorted(rows) == query(experiment, STATES)
+    assert told.rows["agent_states"] == len(rows)
+
+
+@pytest.mark.parametrize(("compression", "reader"), [("gz", gzip.open), ("zst", None)])
+def test_compressed_text(experiment, tmp_path, compression, reader):
+    import zstandard
+
+    export_tables([experiment], tmp_path / "plain", "csv", tables=["agents"])
+    export_tables(
+        [experiment], tmp_path / "packed", "csv", tables=["agents"], compression=compression
+    )
+    with (reader or zstandard.open)(tmp_path / f"packed/agents.csv.{compression}", "rb") as file:
+        assert file.read() == (tmp_path / "plain/agents.csv").read_bytes()
+
+
+def test_json_and_json_lines(experiment, tmp_path):
+    with closing(sqlite3.connect(str(experiment))) as connection:
+        connection.execute("UPDATE agents SET position_x = 9e999, agent_type = x'00ff'")
+        connection.commit()
+    export_tables([experiment], tmp_path / "json", "json")
+    export_tables([experiment], tmp_path / "lines", "jsonl")
+    rows = json.loads((tmp_path / "json/agents.json").read_text())
+    lines = (tmp_path / "lines/agents.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == rows
+    assert rows[0]["position_x"] == float("inf")
+    assert rows[0]["agent_type"] == "00ff"
+    assert rows[0]["death_time"] is None
+    empty = export_tables(
+        [experiment], tmp_path / "none", "json", simulations=[], tables=["agents"]
+    )
+    assert empty.rows == {"agents": 0}
+    assert json.loads((tmp_path / "none/agents.json").read_text()) == []
+
+
+def test_parquet_is_a_hive_dataset_for_duckdb_and_pyarrow(experiment, tmp_path):
+    export_tables([experiment], tmp_path / "out", "parquet", jobs=2)
+    sql = f"FROM read_parquet('{tmp_path}/out/agent_states/*/*.parquet', hive_partitioning=true)"
+    columns = "simulation_id, step_number, agent_id, position_x"
+    found = duckdb.sql(f"SELECT {columns} {sql} ORDER BY 1, 2, 3").fetchall()
+    assert found == query(experiment, STATES)
+    dataset = ds.dataset(tmp_path / "out/agent_states", partitioning="hive")
+    table = dataset.to_table()
+    assert set(table["simulation_id"].to_pylist()) == {"a", "b/2"}
+    assert table.schema.field("position_x").type == pa.float64()
+    assert table.schema.field("is_defending").type == pa.bool_()
+    assert table.schema.field("starvation_counter").type == pa.int64()  # though all are NULL
+    simulations = ds.dataset(tmp_path / "out/simulations").to_table()
+    assert simulations.schema.field("start_time").type == pa.timestamp("us")
+
+
+def test_parquet_straight_from_shards_is_the_same(experiment, tmp_path):
+    shards = sorted((tmp_path / "shards").iterdir())
+    export_tables(shards, tmp_path / "direct", "parquet")
+    export_tables([experiment], tmp_path / "merged", "parquet")
+    for table in ("agent_states", "agents", "simulation_steps"):
+        direct, merged = (
+            ds.dataset(tmp_path / kind / table, partitioning="hive").to_table().to_pylist()
+            for kind in ("direct", "merged")
+        )
+        assert direct == merged
+
+
+def test_a_dask_cluster_does_the_same(experiment, tmp_path):
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1",
+            dashboard_address=None,
+        ) as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        result = CliRunner().invoke(
+            main,
+            ["export", str(experiment), "-o", str(tmp_path / "out"), "--format", "parquet",
+             "--scheduler", cluster.scheduler_address],
+        )  # fmt: skip
+        assert client.status == "running"
+    assert result.exit_code == 0, result.output
+    assert ds.dataset(tmp_path / "out/agents", partitioning="hive").count_rows() == len(
+        query(experiment, "SELECT * FROM agents")
+    )
+
+
+def test_selections(experiment, tmp_path):
+    result = CliRunner().invoke(
+        main,
+        ["export", str(experiment), "-o", str(tmp_path / "out"), "--table", "simulation_steps",
+         "--simulation", "a", "--steps", "1:3"],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "out/simulation_steps.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["simulation_id"], r["step_number"]) for r in rows] == [("a", "1"), ("a", "2")]
+
+
+def test_a_value_of_another_type_is_named(experiment, tmp_path):
+    with closing(sqlite3.connect(str(experiment))) as connection:
+        connection.execute("UPDATE agents SET birth_time = 'spring' WHERE simulation_id = 'a'")
+        connection.commit()
+    with pytest.raises(FarmMergeError, match="table agents, column birth_time"):
+        export_tables([experiment], tmp_path / "out", "parquet")
+    assert not (tmp_path / "out").exists()
+    export_tables([experiment], tmp_path / "out", "csv")
+
+
+def test_what_cannot_be_exported_is_told(experiment, tmp_path, make_shard):
+    with pytest.raises(FarmMergeError, match="no input has a table agent; there are"):
+        export_tables([experiment], tmp_path / "out", "csv", tables=["agent"])
+    with pytest.raises(FarmMergeError, match="no input has the simulations z"):
+        export_tables([experiment], tmp_path / "out", "csv", simulations=["z"])
+    with pytest.raises(ShardError, match="has simulation a, and so has"):
+        export_tables([experiment, tmp_path / "shards/a.db"], tmp_path / "out", "csv")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine").write_text("")
+    with pytest.raises(OutputError, match="not empty"):
+        export_tables([experiment], tmp_path / "full", "csv")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,179 @@
+"""The page, looked at in a real browser where there is one, and the same charts as pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from farm_merge.cli import main
+from farm_merge.driver import sqlite3
+from farm_merge.merge import merge_shards
+from farm_merge.report import write_report
+from farm_merge.sweep import Sweep, run_sweep
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """A small sweep, one run of which failed, with a name that a page must not take for markup."""
+    folder = tmp_path_factory.mktemp("report")
+    sweep = Sweep(
+        experiment_id="small",
+        name="small </script><b>sweep</b>",
+        repetitions=2,
+        seed=1,
+        base={"steps": 40},
+        grid={"learning_rate": [0.1, 1.0], "population": [10, 30]},
+    )
+    run_sweep(sweep, folder / "shards", folder / "exp.db", workers=2)
+    connection = sqlite3.connect(str(folder / "exp.db"))
+    connection.execute(
+        "UPDATE simulations SET status = 'failed' WHERE simulation_id ="
+        " (SELECT min(simulation_id) FROM simulations)"
+    )
+    connection.commit()
+    connection.close()
+    return folder / "exp.db"
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(experiment, tmp_path):
+    charts = write_report(experiment, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert charts >= 10
+    assert 'src="' not in page.split("<script>")[0]
+    assert "default-src 'none'" in page
+    assert "<b>sweep</b>" not in page
+    assert "&lt;b&gt;sweep&lt;/b&gt;" in page
+
+
+def test_pictures(experiment, tmp_path):
+    result = CliRunner().invoke(
+        main, ["report", str(experiment), "-o", str(tmp_path / "r.html"), "--plots",
+               str(tmp_path / "plots")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    pictures = sorted((tmp_path / "plots").iterdir())
+    names = {each.stem for each in pictures}
+    assert {"total_agents_over_steps", "action_mix", "births_and_deaths"} <= names
+    for each in pictures:
+        if each.suffix == ".png":
+            assert each.read_bytes().startswith(b"\x89PNG")
+        else:
+            drawn = ElementTree.parse(each).iter("{http://www.w3.org/2000/svg}path")
+            assert len(list(drawn)) > 4
+
+
+def test_a_single_run_without_parameters_makes_a_page_too(make_shard, tmp_path):
+    merge_shards([make_shard("a")], tmp_path / "exp.db")
+    assert write_report(tmp_path / "exp.db", tmp_path / "r.html") > 2
+
+
+def test_no_simulation_is_told(experiment, tmp_path):
+    result = CliRunner().invoke(
+        main,
+        ["report", str(experiment), "-o", str(tmp_path / "r.html"), "--where", "population>99"],
+    )
+    assert result.exit_code == 1
+    assert "no simulation that could be shown" in result.output
+
+
+@pytest.fixture(scope="module")
+def browser():
+    selenium = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.chrome.service import Service
+
+    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("no chromium with chromedriver")
+    options = selenium.ChromeOptions()
+    options.binary_location = binary
+    for each in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--window-size=1200,900",
+    ):
+        options.add_argument(each)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    os.environ.setdefault("SE_AVOID_STATS", "true")
+    with selenium.Chrome(options=options, service=Service(driver)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser, experiment, tmp_path):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    write_report(experiment, tmp_path / "r.html")
+    browser.get_log("browser")
+    browser.get((tmp_path / "r.html").as_uri())
+    WebDriverWait(browser, 30).until(
+        lambda d: d.execute_script("return document.body.dataset.drawn")
+    )
+    return browser
+
+
+MARKS = """
+return Object.fromEntries([...document.querySelectorAll('.chart')].map(chart => [chart.id,
+  chart.querySelectorAll('.role-mark path, .role-mark rect, .role-mark line').length]))
+"""
+
+
+def test_every_chart_has_marks_and_nothing_fails(page):
+    assert page.get_log("browser") == []
+    marks = page.execute_script(MARKS)
+    assert len(marks) >= 10
+    assert all(marks.values()), marks
+
+
+def test_the_legend_toggles_a_set_and_single_runs_by_keyboard(page):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    before = page.execute_script(MARKS)
+    box = page.find_element(By.CSS_SELECTOR, ".legend input[value]:not(#single-runs)")
+    box.send_keys(Keys.SPACE)
+    waiting = WebDriverWait(page, 20)
+    waiting.until(lambda d: d.execute_script("return document.body.dataset.toggled") == "1")
+    hidden = page.execute_script(MARKS)
+    for chart in ("total_agents_over_steps", "births_and_deaths", "action_mix"):
+        assert 0 < hidden[chart] < before[chart]
+    box.send_keys(Keys.SPACE)
+    waiting.until(lambda d: d.execute_script("return document.body.dataset.toggled") == "2")
+    assert page.execute_script(MARKS) == before
+    page.find_element(By.ID, "single-runs").send_keys(Keys.SPACE)
+    waiting.until(lambda d: d.execute_script("return document.body.dataset.toggled") == "3")
+    assert page.execute_script(MARKS)["total_agents_over_steps"] == (
+        before["total_agents_over_steps"] + 8
+    )
+
+
+def test_a_phone_needs_no_sideways_scrolling(page):
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True},
+    )
+    page.refresh()
+    try:
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_dark_and_light(page):
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    seen = set()
+    for scheme in ("light", "dark"):
+        page.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+        )
+        seen.add(page.execute_script(colour))
+    assert seen == {"rgb(255, 255, 255)", "rgb(20, 24, 28)"}
