@@ -365,12 +365,13 @@ def _arrow_type(declared: str) -> pa.DataType:
         return pa.bool_()
     if "DATE" in name or "TIME" in name:
         return pa.timestamp("us")
-    kinds = {"INTEGER": pa.int64(), "REAL": pa.float64(), "NUMERIC": pa.float64()}
     if "BLOB" in name:
         return pa.binary()
+    if "INT" in name:
+        return pa.int64()
     if name == "JSON":  # to SQLite a number, by the rules of affinity; to everybody a text
         return pa.string()
-    return kinds.get(affinity(declared), pa.string())
+    return pa.float64() if affinity(declared) in {"REAL", "NUMERIC"} else pa.string()
 
 
 def _arrow_batch(job: _Job, schema: pa.Schema, batch: list[tuple[Any, ...]]) -> pa.RecordBatch:
@@ -398,4 +399,6 @@ def _converted(kind: pa.DataType, column: Sequence[Any]) -> Sequence[Any]:
         return [None if each is None else {0: False, 1: True}[each] for each in column]
     if pa.types.is_timestamp(kind):
         return [None if each is None else datetime.fromisoformat(each) for each in column]
+    if pa.types.is_string(kind):
+        return [str(each) if isinstance(each, int | float) else each for each in column]
     return column

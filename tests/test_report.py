@@ -27,7 +27,7 @@ def experiment(tmp_path_factory):
         name="small </script><b>sweep</b>",
         repetitions=2,
         seed=1,
-        base={"steps": 40},
+        steps=40,
         grid={"learning_rate": [0.1, 1.0], "population": [10, 30]},
     )
     run_sweep(sweep, folder / "shards", folder / "exp.db", workers=2)
