@@ -1,7 +1,9 @@
 """The questions of the guide and of the reading side, on a large merged database.
 
-Run: python benchmarks/queries.py DATABASE, the output of a merge. Times with and without a
-secondary index on the path of an agent, and the plan of each question.
+Run: python benchmarks/queries.py DATABASE [LEGACY], the output of a merge, and a folder with the
+legacy files of the same runs. Times, and the plan of each question: as it is; with a secondary
+index on the path of an agent; and in AgentFarm's layout of today, which is made of LEGACY: rowid
+tables, text ids as keys, single-column indexes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from data import LEGACY_SCHEMA
+
 from farm_merge.driver import sqlite3
+from farm_merge.schema import DATA_TABLES
 
 INDEX = "CREATE INDEX path ON agent_states (simulation_id, agent_id)"
 
@@ -40,7 +45,7 @@ QUESTIONS = {
 }
 
 
-def main(database: Path) -> None:
+def main(database: Path, legacy: Path | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=database.parent) as folder:
         indexed = Path(folder, "indexed.db")
         shutil.copy(database, indexed)
@@ -53,6 +58,31 @@ def main(database: Path) -> None:
         for name, path in (("as it is", database), ("with the index", indexed)):
             print(f"\n{name}")
             ask(path)
+        if legacy:
+            peer = Path(folder, "agentfarm.db")
+            make_agentfarm(peer, sorted(legacy.glob("*.db")))
+            print(f"\nAgentFarm's layout, {peer.stat().st_size:,} bytes")
+            ask(peer)
+
+
+def make_agentfarm(path: Path, files: list[Path]) -> None:
+    """Put runs into one file of AgentFarm's layout; numbers that are keys are given anew."""
+    with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-262144"):
+            connection.execute(f"PRAGMA {pragma}")
+        schema = LEGACY_SCHEMA.replace(
+            "PRIMARY KEY (agent_id)", "PRIMARY KEY (simulation_id, agent_id)"
+        )
+        connection.executescript(schema)
+        for file in files:
+            connection.execute("ATTACH ? AS run", (str(file),))
+            for table in ("simulations", *DATA_TABLES):
+                told = connection.execute(f"PRAGMA table_info({table})").fetchall()
+                columns = [name for _, name, kind, *_, key in told
+                           if not (key == 1 and kind == "INTEGER" and name != "step_number")]  # fmt: skip
+                names = ", ".join(columns)
+                connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM run.{table}")
+            connection.execute("DETACH run")
 
 
 def ask(path: Path) -> None:
@@ -76,4 +106,4 @@ def ask(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))
