@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3 as standard_sqlite3
 import struct
 from contextlib import closing
 from dataclasses import dataclass
@@ -164,12 +165,19 @@ def vacuum_database(database: str | PathLike[str]) -> Vacuumed:
     path = Path(database)
     with reading(path):
         before = path.stat().st_size
+    # VACUUM builds the file anew in a temporary one, which pysqlite3's wheels keep in memory; so this
+    # is done by Python's own SQLite, while this process has no other connection to the file.
+    os.environ.setdefault("SQLITE_TMPDIR", str(path.absolute().parent))
     try:
-        with locked(path, _silent), existing_output(path) as connection:
-            # In a rollback journal, since a WAL would hold the whole file again.
-            connection.execute("PRAGMA journal_mode=DELETE")
-            connection.execute("VACUUM")
-    except sqlite3.OperationalError as exc:
+        with locked(path, _silent):
+            with existing_output(path):
+                pass  # now it is one file, unless others have it open
+            with closing(
+                standard_sqlite3.connect(path, isolation_level=None, timeout=60)
+            ) as connection:
+                connection.execute("PRAGMA temp_store=FILE")
+                connection.execute("VACUUM")
+    except standard_sqlite3.DatabaseError as exc:
         raise OutputError(f"{path}: SQLite cannot vacuum it ({exc})") from exc
     return Vacuumed(before, path.stat().st_size)
 
