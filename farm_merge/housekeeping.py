@@ -165,8 +165,9 @@ def vacuum_database(database: str | PathLike[str]) -> Vacuumed:
     path = Path(database)
     with reading(path):
         before = path.stat().st_size
-    # VACUUM builds the file anew in a temporary one, which pysqlite3's wheels keep in memory; so this
-    # is done by Python's own SQLite, while this process has no other connection to the file.
+    # VACUUM builds the file anew in a temporary one, which pysqlite3's wheels keep in memory; so
+    # Python's own SQLite does it, while this process has no other connection to the file. Where
+    # there is room for the database, there is room for that.
     os.environ.setdefault("SQLITE_TMPDIR", str(path.absolute().parent))
     try:
         with locked(path, _silent):

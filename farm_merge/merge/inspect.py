@@ -438,6 +438,12 @@ class _Examination:
                         f"table {mapping.source}: {missing:,} rows have no {name},"
                         f" which {mapping.target} needs"
                     )
+        self._look_for_duplicates(mapping, source, facts)
+
+    def _look_for_duplicates(
+        self, mapping: TableMapping, source: TableDefinition, facts: Facts
+    ) -> None:
+        columns = dict(mapping.columns)
         keys = [columns.get(name, "NULL") for name in mapping.definition.key_names]
         own_key = {f"t.{quoted(name)}" for name in source.key_names}
         if own_key and own_key <= {*keys, 't."simulation_id"'}:
