@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.driver import quoted
 from farm_merge.errors import FarmMergeError
-from farm_merge.reading import chosen_simulations, reading
+from farm_merge.reading import chosen_simulations, parsed_parameters, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,9 +68,7 @@ def compare_simulations(database: str | PathLike[str], where: Iterable[str] = ()
             bound,
         ):
             rows[simulation_id].update(zip(_METADATA, metadata, strict=True))
-            given = json.loads(parameters or "{}")
-            if isinstance(given, dict):
-                rows[simulation_id].update(_flat(given, "parameters."))
+            rows[simulation_id].update(_flat(parsed_parameters(parameters), "parameters."))
         for found in (
             _step_metrics(connection, bound),
             _agents(connection, bound),

@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3 as standard_sqlite3
 import struct
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +26,11 @@ from farm_merge.merge.publish import (
 )
 from farm_merge.merge.source import attached
 from farm_merge.merge.structure import read_structure, today
-from farm_merge.reading import chosen_simulations, reading
+from farm_merge.reading import chosen_simulations, parsed_parameters, reading
 from farm_merge.schema import LEDGER, create_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
 
     from farm_merge.merge.structure import Structure
@@ -53,6 +53,17 @@ _LONGEST_NAME_BYTES = 200
 
 def _silent(*_: object) -> None:
     """Report to nobody."""
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell what SQLite or the system has against writing, with the file."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, standard_sqlite3.DatabaseError) as exc:
+        raise OutputError(f"{path}: SQLite cannot write it ({exc})") from exc
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,7 @@ def remove_simulations(
         if dry_run:
             structure = read_structure(connection)
             return {each: _count(connection, structure, each) for each in chosen}
-    with locked(path, _silent), existing_output(path) as connection:
+    with _told(path), locked(path, _silent), existing_output(path) as connection:
         structure = read_structure(connection)
         rows: dict[str, int] = {}
         connection.execute("BEGIN IMMEDIATE")
@@ -147,7 +158,7 @@ def split_database(
         raise FarmMergeError(f"{path}: two of the files would get one name; rename a simulation")
     if dry_run:
         return files
-    with new_folder(folder) as partial:
+    with _told(folder), new_folder(folder) as partial:
         for number, (name, ids) in enumerate(files.items(), start=1):
             _write_part(partial / name, path, structure, ids)
             progress(number, len(files))
@@ -169,17 +180,14 @@ def vacuum_database(database: str | PathLike[str]) -> Vacuumed:
     # Python's own SQLite does it, while this process has no other connection to the file. Where
     # there is room for the database, there is room for that.
     os.environ.setdefault("SQLITE_TMPDIR", str(path.absolute().parent))
-    try:
-        with locked(path, _silent):
-            with existing_output(path):
-                pass  # now it is one file, unless others have it open
-            with closing(
-                standard_sqlite3.connect(path, isolation_level=None, timeout=60)
-            ) as connection:
-                connection.execute("PRAGMA temp_store=FILE")
-                connection.execute("VACUUM")
-    except standard_sqlite3.DatabaseError as exc:
-        raise OutputError(f"{path}: SQLite cannot vacuum it ({exc})") from exc
+    with _told(path), locked(path, _silent):
+        with existing_output(path):
+            pass  # now it is one file, unless others have it open
+        with closing(
+            standard_sqlite3.connect(path, isolation_level=None, timeout=60)
+        ) as connection:
+            connection.execute("PRAGMA temp_store=FILE")
+            connection.execute("VACUUM")
     return Vacuumed(before, path.stat().st_size)
 
 
@@ -211,7 +219,7 @@ def archive_database(
     path, archive = Path(database), Path(archive)
     if archive.exists():
         raise OutputError(f"{archive}: is there already; choose another name")
-    with locked(path, _silent), new_output(archive) as partial:
+    with _told(archive), locked(path, _silent), new_output(archive) as partial:
         snapshot = partial.with_name(f"{partial.name}.copy")
         try:
             source = _at_rest(path, snapshot)
@@ -253,7 +261,7 @@ def restore_database(
     database = Path(database)
     if database.exists():
         raise OutputError(f"{database}: is there already; choose another name")
-    with locked(database, _silent), new_output(database) as partial:
+    with _told(database), locked(database, _silent), new_output(database) as partial:
         return _unpack(Path(archive), partial, progress)
 
 
@@ -276,7 +284,7 @@ def _groups(connection: sqlite3.Connection, by: str | None) -> dict[str, list[st
     for simulation_id, parameters in connection.execute(
         "SELECT simulation_id, parameters FROM simulations ORDER BY simulation_id"
     ):
-        value: Any = json.loads(parameters or "{}")
+        value: Any = parsed_parameters(parameters)
         for name in [by] if by in value else by.split("."):
             value = value.get(name) if isinstance(value, dict) else None
         known = known or value is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.driver import file_uri, quoted
-from farm_merge.reading import chosen_simulations, reading
+from farm_merge.reading import chosen_simulations, parsed_parameters, reading
 from farm_merge.schema import LEDGER
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def list_simulations(
         rows = connection.execute(_SIMULATIONS, (chosen,)).fetchall()
     simulations = [dict(zip(columns, row, strict=True)) for row in rows]
     for simulation in simulations:
-        simulation["parameters"] = json.loads(simulation["parameters"] or "{}")
+        simulation["parameters"] = parsed_parameters(simulation["parameters"])
     return simulations
 
 

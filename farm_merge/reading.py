@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["chosen_simulations", "frame", "query", "reading", "selection"]
+__all__ = ["chosen_simulations", "frame", "parsed_parameters", "query", "reading", "selection"]
 
 _BUSY_TIMEOUT_SECONDS = 60
 _COMPARISON = re.compile(r"\s*([^<>=!~]+?)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
@@ -166,11 +166,21 @@ def chosen_simulations(connection: sqlite3.Connection, conditions: Iterable[str]
     return [simulation_id for (simulation_id,) in rows]
 
 
+def parsed_parameters(text: str | None) -> dict[str, Any]:
+    """Return the parameters of a simulation; none where what stands there is no JSON object."""
+    try:
+        parameters = json.loads(text or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return parameters if isinstance(parameters, dict) else {}
+
+
 def _expression(name: str) -> tuple[str, list[object]]:
     if name in _REGISTRY_COLUMNS:
         return quoted(name), []
     paths = [_json_path([name]), _json_path(name.split("."))]
-    return "coalesce(json_extract(parameters, ?), json_extract(parameters, ?))", list(paths)
+    found = "coalesce(json_extract(parameters, ?), json_extract(parameters, ?))"
+    return f"CASE WHEN json_valid(parameters) THEN {found} END", list(paths)
 
 
 def _json_path(names: Iterable[str]) -> str:
@@ -187,7 +197,8 @@ def _value(text: str) -> object:
 
 def _suggestions(connection: sqlite3.Connection) -> str:
     rows = connection.execute(
-        "SELECT DISTINCT key FROM simulations, json_each(parameters) ORDER BY key LIMIT 40"
+        "SELECT DISTINCT key FROM simulations, json_each(parameters)"
+        " WHERE json_valid(parameters) ORDER BY key LIMIT 40"
     )
     names = ", ".join(str(key) for (key,) in rows)
     return f"; there are {names}" if names else ""

@@ -215,3 +215,28 @@ def test_errors_say_what_and_where(tmp_path):
     (tmp_path / "x.db").write_text("")
     with pytest.raises(OutputError, match="is there already"):
         restore_database(tmp_path / "nowhere.zst", tmp_path / "x.db")
+
+
+def test_a_full_or_closed_folder_is_told_without_a_traceback(experiment, tmp_path):
+    before = content(experiment)
+    for words in (
+        ["archive", experiment, "-o", tmp_path / "exp.db/a.zst"],
+        ["split", experiment, "-o", tmp_path / "exp.db/parts"],
+        ["export", experiment, "-o", tmp_path / "exp.db/out"],
+        ["report", experiment, "-o", tmp_path / "exp.db/r.html"],
+    ):
+        result = run(*words)
+        assert result.exit_code == 1, words
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert "Error: " in result.output
+    assert content(experiment) == before
+
+
+def test_a_database_that_another_is_writing_is_told(experiment, monkeypatch):
+    monkeypatch.setattr("farm_merge.merge.publish._BUSY_TIMEOUT_SECONDS", 0.1)
+    with closing(sqlite3.connect(str(experiment), isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr("farm_merge.reading._BUSY_TIMEOUT_SECONDS", 0.1)
+        result = run("remove", experiment, "a")
+    assert result.exit_code == 1
+    assert "locked" in result.output

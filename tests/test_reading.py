@@ -218,6 +218,13 @@ def test_other_files_are_refused_by_name(tmp_path, command):
     assert str(other) in result.output
 
 
+def test_parameters_that_are_no_json_are_no_parameters(experiment):
+    with standard_sqlite3.connect(experiment) as connection:
+        connection.execute("UPDATE simulations SET parameters = '{' WHERE simulation_id = 'a1'")
+    assert list_simulations(experiment)[0]["parameters"] == {}
+    assert list(compare_simulations(experiment, ["learning_rate>0"]).index) == ["a2", "b1", "b2"]
+
+
 class Old(DeclarativeBase):
     """Models as AgentFarm declares them: an agent's key is its id alone."""
 
