@@ -164,6 +164,12 @@ def report(database: Path, *, output: Path, plots: Path | None, where: tuple[str
 @click.option("--table", "tables", multiple=True, help="Only this table; repeatable.")
 @click.option("--simulation", "simulations", multiple=True, help="Only this one; repeatable.")
 @click.option("--steps", metavar="FIRST:END", help="Only these steps; END is not among them.")
+@click.option(
+    "--as-text",
+    multiple=True,
+    metavar="TABLE.COLUMN",
+    help="Make this column text in Parquet, since not all of its values are of one type.",
+)
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--scheduler", metavar="ADDRESS", help="Let a Dask cluster do it, at tcp://….")
 def export(
@@ -175,6 +181,7 @@ def export(
     tables: tuple[str, ...],
     simulations: tuple[str, ...],
     steps: str | None,
+    as_text: tuple[str, ...],
     jobs: int,
     scheduler: str | None,
 ) -> None:
@@ -196,6 +203,7 @@ def export(
             tables=tables or None,
             simulations=simulations or None,
             steps=chosen,
+            as_text=as_text,
             compression=compress,
             jobs=jobs,
             executor=executor,

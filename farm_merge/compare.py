@@ -37,6 +37,9 @@ _CONFIDENCE = 0.95
 _REPETITION = frozenset({"seed", "repetition"})
 """Parameters that tell repetitions apart, and make no set of their own."""
 
+_LONGEST_VALUE = 60
+"""Characters of a parameter that can name a set."""
+
 
 def compare_simulations(database: str | PathLike[str], where: Iterable[str] = ()) -> pd.DataFrame:
     """Return one row a simulation: what it was given, and what came out.
@@ -105,11 +108,18 @@ def result_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def varied_parameters(frame: pd.DataFrame) -> list[str]:
-    """Return the parameters in which simulations differ, but those that number repetitions."""
+    """Return the parameters in which simulations differ, and that all of them have.
+
+    Those that number repetitions are not among them, nor whole structures: where configurations of
+    different years meet, nearly everything differs, and nothing would be grouped.
+    """
     return [
         name
         for name in parameter_columns(frame)
-        if frame[name].nunique(dropna=False) > 1 and name.rpartition(".")[2] not in _REPETITION
+        if frame[name].nunique() > 1
+        and frame[name].notna().all()
+        and name.rpartition(".")[2] not in _REPETITION
+        and frame[name].map(lambda value: len(str(value))).max() <= _LONGEST_VALUE
     ]
 
 
@@ -118,8 +128,8 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
 
     Args:
         frame: What `compare_simulations` returned.
-        by: Parameters that make a set, with or without `parameters.` in front; by default all in
-            which simulations differ, but `seed` and `repetition`.
+        by: Parameters that make a set, with or without `parameters.` in front; by default
+            `varied_parameters`.
 
     Returns:
         A long frame, a row for every set and result: the parameters, `result`, `n` (simulations
@@ -137,7 +147,7 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
     # Groups stay in the order of their values, results in that of the columns.
     long["result"] = pd.Categorical(long["result"], results)
     grouped = long.groupby([*names, "result"], dropna=False, observed=True)["value"]
-    told = grouped.agg(n="count", mean="mean", std="std").reset_index()
+    told = grouped.agg(n="count", mean="mean", std="std").reset_index().copy()
     half: Any = told["std"] / told["n"] ** 0.5 * _student(told["n"])
     told["ci_low"], told["ci_high"] = told["mean"] - half, told["mean"] + half
     told["result"] = told["result"].astype(str)

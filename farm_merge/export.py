@@ -93,6 +93,7 @@ def export_tables(
     tables: Iterable[str] | None = None,
     simulations: Iterable[str] | None = None,
     steps: range | None = None,
+    as_text: Iterable[str] = (),
     compression: Compression = "none",
     jobs: int = 1,
     executor: Executor | None = None,
@@ -109,6 +110,8 @@ def export_tables(
         tables: Which tables; all by default.
         simulations: Which simulations; all by default.
         steps: Which steps, of tables that have them; all by default.
+        as_text: Columns, as `TABLE.COLUMN`, that are text in Parquet whatever they are declared as:
+            files of different years may have had numbers there and texts.
         compression: "gz" or "zst" for text; Parquet is always compressed with Zstandard.
         jobs: Processes.
         executor: Does the work instead, such as `Client.get_executor()` of a Dask cluster that
@@ -124,7 +127,7 @@ def export_tables(
     _require_packages(format, compression)
     folder = Path(folder)
     sources = _sources(list(map(Path, inputs)), simulations)
-    columns = _columns(sources, tables)
+    columns = _with_text(_columns(sources, tables), as_text)
     with new_folder(folder) as partial:
         work = list(_jobs(sources, columns, partial, format, compression, steps))
         rows = dict.fromkeys(columns, 0)
@@ -193,6 +196,21 @@ def _columns(
             )
         found = {table: found[table] for table in wanted}
     return {table: tuple(columns.items()) for table, columns in found.items()}
+
+
+def _with_text(
+    columns: dict[str, tuple[tuple[str, str], ...]], as_text: Iterable[str]
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    chosen = set(as_text)
+    known = {f"{table}.{name}" for table, found in columns.items() for name, _ in found}
+    if unknown := chosen - known:
+        raise FarmMergeError(f"no column {', '.join(sorted(unknown))} is exported")
+    return {
+        table: tuple(
+            (name, "TEXT" if f"{table}.{name}" in chosen else declared) for name, declared in found
+        )
+        for table, found in columns.items()
+    }
 
 
 def _jobs(
@@ -386,8 +404,8 @@ def _arrow_batch(job: _Job, schema: pa.Schema, batch: list[tuple[Any, ...]]) -> 
             where = ", ".join(str(path) for path, _ in job.sources)
             raise FarmMergeError(
                 f"{where}: table {job.table}, column {field.name}: a value is not of the declared"
-                f" type, which is {field.type} in Parquet ({exc}). Export CSV or JSON lines, or"
-                " leave the table out with --table"
+                f" type, which is {field.type} in Parquet ({exc}). Export it as text, with"
+                f" --as-text {job.table}.{field.name}"
             ) from exc
     return pa.record_batch(arrays, schema=schema)
 

@@ -46,6 +46,8 @@ _POINTS = 100
 _MOST_RUNS = 100
 """Runs that can be drawn one by one; they are most of the page."""
 
+_LONGEST_TABLE = 25
+
 _COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#ff9da6",
             "#9d755d", "#8c8c8c", "#2f8fdd", "#a0cb3a")  # fmt: skip
 
@@ -555,15 +557,27 @@ def _overview(
     )
     return (
         f'{"".join(texts)}{chosen}<ul class="facts">{cards}</ul>'
-        f"<h3>Parameters</h3>{_table(['parameter', 'values'], parameters)}"
+        f"<h3>Parameters</h3>"
+        f"{_folded(_table(['parameter', 'values'], parameters), len(parameters))}"
         f"<h3>Runs</h3>{_table(['status', 'runs'], list(states.items()))}{failures}"
     )
 
 
+def _folded(table: str, rows: int) -> str:
+    """Return a table that is unfolded on demand, if it is long."""
+    if rows <= _LONGEST_TABLE:
+        return table
+    return f"<details><summary>All {rows:,}</summary>{table}</details>"
+
+
 def _values(column: pd.Series[Any]) -> str:
     values = sorted(column.dropna().unique(), key=lambda each: (isinstance(each, str), each))
-    shown = ", ".join(map(str, values[:12]))
+    shown = ", ".join(_brief(str(value)) for value in values[:12])
     return f"{shown}, … ({len(values)} values)" if len(values) > 12 else shown  # noqa: PLR2004
+
+
+def _brief(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _results(experiment: _Experiment) -> str:

@@ -141,7 +141,12 @@ def test_a_value_of_another_type_is_named(experiment, tmp_path):
     with pytest.raises(FarmMergeError, match="table agents, column birth_time"):
         export_tables([experiment], tmp_path / "out", "parquet")
     assert not (tmp_path / "out").exists()
-    export_tables([experiment], tmp_path / "out", "csv")
+    export_tables([experiment], tmp_path / "out", "parquet", as_text=["agents.birth_time"])
+    table = ds.dataset(tmp_path / "out/agents", partitioning="hive").to_table()
+    assert set(table["birth_time"].to_pylist()) == {"spring", "0"}
+    with pytest.raises(FarmMergeError, match=r"no column agents\.age is exported"):
+        export_tables([experiment], tmp_path / "none", "parquet", as_text=["agents.age"])
+    export_tables([experiment], tmp_path / "csv", "csv")
 
 
 def test_what_cannot_be_exported_is_told(experiment, tmp_path, make_shard):

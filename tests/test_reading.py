@@ -218,6 +218,15 @@ def test_other_files_are_refused_by_name(tmp_path, command):
     assert str(other) in result.output
 
 
+def test_a_parameter_that_not_all_have_makes_no_set(experiment):
+    with standard_sqlite3.connect(experiment) as connection:
+        connection.execute(
+            "UPDATE simulations SET parameters = json_set(parameters, '$.speed', 2)"
+            " WHERE simulation_id = 'a1'"
+        )
+    assert varied_parameters(compare_simulations(experiment)) == ["parameters.learning_rate"]
+
+
 def test_parameters_that_are_no_json_are_no_parameters(experiment):
     with standard_sqlite3.connect(experiment) as connection:
         connection.execute("UPDATE simulations SET parameters = '{' WHERE simulation_id = 'a1'")
