@@ -88,6 +88,17 @@ def test_a_split_keeps_tables_and_columns_that_others_brought(tmp_path):
             assert query(tmp_path / "again.db", rows) == query(tmp_path / "exp.db", rows), table
 
 
+def test_a_database_in_wal_mode_is_split_as_it_stands(experiment, tmp_path):
+    with closing(sqlite3.connect(str(experiment))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("UPDATE simulations SET status = 'changed'")
+        connection.commit()
+        split_database(experiment, tmp_path / "parts")
+    part = tmp_path / "parts/b.db"
+    assert content(part) == content(tmp_path / "shards/b.db")
+    assert query(part, "SELECT status FROM simulations") == [("changed",)]
+
+
 def test_split_by_a_parameter(experiment, tmp_path):
     with closing(sqlite3.connect(str(experiment))) as connection:
         for each, rate in (("a", 0.5), ("b", 0.5), ("c", 1)):

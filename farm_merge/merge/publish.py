@@ -197,8 +197,9 @@ def _refuse(folder: Path) -> Callable[[str], None]:
 def building(partial: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to a database that nobody else can have open, and nobody would miss."""
     with closing(_connect(file_uri(partial))) as connection:
+        # `main` alone: a database in WAL mode that is attached to be read cannot be locked so.
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
-            connection.execute(f"PRAGMA {pragma}")
+            connection.execute(f"PRAGMA main.{pragma}")
         connection.execute("PRAGMA cache_size=-65536")
         yield connection
 
