@@ -20,7 +20,14 @@ import click
 
 from farm_merge import __version__
 from farm_merge.cli_reading import COMMANDS
-from farm_merge.console import NOTHING_DONE, bar, print_table, told_errors
+from farm_merge.console import (
+    NOTHING_DONE,
+    bar,
+    database_argument,
+    json_option,
+    print_table,
+    told_errors,
+)
 from farm_merge.errors import ShardError
 
 if TYPE_CHECKING:
@@ -90,7 +97,6 @@ _on_conflict = click.option(
 
 
 _paths = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _simulation_id = click.option(
     "--simulation-id",
     metavar="TEMPLATE",
@@ -209,7 +215,7 @@ def merge(
 @main.command()
 @_paths
 @_on_duplicate_row
-@_as_json
+@json_option
 def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> None:
     """Say what files are: schema, simulations, rows by table, status, size, health, fingerprint.
 
@@ -239,11 +245,11 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
 
 
 @main.command()
-@click.argument("database", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@database_argument
 @click.argument("shards", nargs=-1)
 @_simulation_id
 @_on_duplicate_row
-@_as_json
+@json_option
 def verify(
     database: Path,
     shards: tuple[str, ...],

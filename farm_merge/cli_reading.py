@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from farm_merge.console import bar, print_rows, print_table, told_errors
+from farm_merge.console import (
+    NOTHING_DONE,
+    bar,
+    database_argument,
+    json_option,
+    print_rows,
+    print_table,
+    told_errors,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["COMMANDS"]
 
-_database = click.argument("database", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _where = click.option(
     "--where",
     multiple=True,
@@ -23,7 +30,6 @@ _where = click.option(
     help="Only simulations with this parameter or status: 'learning_rate>=0.1',"
     " 'status=completed'. Several: all must hold.",
 )
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _form = click.option(
     "--format",
     "form",
@@ -44,25 +50,28 @@ _new_folder = click.option(
 
 
 @click.command("list")
-@_database
+@database_argument
 @_where
-@_as_json
+@json_option
 def list_(database: Path, *, where: tuple[str, ...], as_json: bool) -> None:
     """Show the simulations of an experiment database: id, status, steps, agents, parameters."""
-    from farm_merge.listing import list_simulations
+    from farm_merge.listing import list_simulations, shortened
 
     with told_errors():
         simulations = list_simulations(database, where)
     if as_json:
         click.echo(json.dumps(simulations, indent=2))
         return
-    rows = [{**each, "parameters": _brief(each["parameters"])} for each in simulations]
+    rows = []
+    for each in simulations:
+        pairs = (f"{name}={value}" for name, value in each["parameters"].items())
+        rows.append({**each, "parameters": shortened(", ".join(pairs))})
     print_table(["simulation_id", "status", "steps", "agents", "parameters"], rows)
 
 
 @click.command()
-@_database
-@_as_json
+@database_argument
+@json_option
 def info(database: Path, *, as_json: bool) -> None:
     """Tell how large a database is, what is in it, where that came from, and how it is.
 
@@ -80,11 +89,11 @@ def info(database: Path, *, as_json: bool) -> None:
     else:
         _print_info(told)
     if told["problems"]:
-        raise SystemExit(1)
+        raise SystemExit(NOTHING_DONE)
 
 
 @click.command()
-@_database
+@database_argument
 @click.argument("simulations", nargs=-1, metavar="[FIRST SECOND]")
 @_where
 @click.option("--grouped", is_flag=True, help="Over repetitions: n, mean, std, 95 % confidence.")
@@ -121,7 +130,7 @@ def compare(
 
 
 @click.command()
-@_database
+@database_argument
 @click.option(
     "-o",
     "--output",
@@ -216,7 +225,7 @@ def export(
 
 
 @click.command()
-@_database
+@database_argument
 @click.argument("simulations", nargs=-1, metavar="SIMULATIONS...")
 @_where
 @_dry_run
@@ -242,7 +251,7 @@ def remove(
 
 
 @click.command()
-@_database
+@database_argument
 @_new_folder
 @click.option("--by", metavar="PARAMETER", help="One database for each value; else a shard a run.")
 @_dry_run
@@ -259,7 +268,7 @@ def split(database: Path, *, folder: Path, by: str | None, dry_run: bool) -> Non
 
 
 @click.command()
-@_database
+@database_argument
 @_dry_run
 def vacuum(database: Path, *, dry_run: bool) -> None:
     """Give back the space that removed simulations left."""
@@ -276,7 +285,7 @@ def vacuum(database: Path, *, dry_run: bool) -> None:
 
 
 @click.command()
-@_database
+@database_argument
 @click.option(
     "-o",
     "--output",
@@ -318,7 +327,7 @@ def restore(archive: Path, *, output: Path) -> None:
 
 
 @click.command()
-@_database
+@database_argument
 @click.argument("statement")
 @click.option("-p", "--parameter", multiple=True, metavar="NAME=VALUE", help="For a :NAME in it.")
 @_form
@@ -339,11 +348,6 @@ def sql(database: Path, *, statement: str, parameter: tuple[str, ...], form: str
 COMMANDS = (
     list_, info, compare, report, export, sql, remove, split, vacuum, archive, restore,
 )  # fmt: skip
-
-
-def _brief(parameters: dict[str, Any], limit: int = 60) -> str:
-    text = ", ".join(f"{name}={value}" for name, value in parameters.items())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _print_info(told: dict[str, Any]) -> None:

@@ -75,11 +75,10 @@ def compare_simulations(database: str | PathLike[str], where: Iterable[str] = ()
         for found in (
             _step_metrics(connection, bound),
             _agents(connection, bound),
-            _actions(connection, bound),
+            _actions(connection, ids),
         ):
             for simulation_id, values in found:
-                if simulation_id in rows:
-                    rows[simulation_id].update(values)
+                rows[simulation_id].update(values)
     frame = pd.DataFrame.from_dict(rows, orient="index").reindex(ids)
     frame.index.name = "simulation_id"
     counts = [
@@ -223,10 +222,10 @@ def _agents(
 
 
 def _actions(
-    connection: sqlite3.Connection, bound: dict[str, str]
+    connection: sqlite3.Connection, ids: Iterable[str]
 ) -> Iterable[tuple[str, dict[str, Any]]]:
     # One by one: grouping all at once by two columns would sort all rows in memory.
-    for simulation_id in json.loads(bound["ids"]):
+    for simulation_id in ids:
         found = connection.execute(
             "SELECT action_type, count(*), count(reward), total(reward) FROM agent_actions"
             " WHERE simulation_id = ? GROUP BY 1",

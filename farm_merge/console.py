@@ -8,6 +8,8 @@ import json
 import math
 import sys
 from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +19,21 @@ from farm_merge.errors import FarmMergeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["INTERRUPTED", "NOTHING_DONE", "bar", "print_rows", "print_table", "told_errors"]
+__all__ = [
+    "INTERRUPTED",
+    "NOTHING_DONE",
+    "bar",
+    "database_argument",
+    "json_option",
+    "print_rows",
+    "print_table",
+    "told_errors",
+]
+
+database_argument = click.argument(
+    "database", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 NOTHING_DONE = 1
 INTERRUPTED = 130
@@ -63,7 +79,7 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str)
         click.echo("[]" if start == "[\n" else "\n]")
         return
     if form == "csv":
-        for row in _led(columns, rows):
+        for row in chain((columns,), rows):
             line = io.StringIO()
             csv.writer(line, lineterminator="\n").writerow(map(_plain, row))
             click.echo(line.getvalue(), nl=False)
@@ -77,11 +93,6 @@ def print_table(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for line in [list(columns), ["-" * width for width in widths], *cells]:
         click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
-
-
-def _led(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-    yield columns
-    yield from rows
 
 
 def _cell(value: object) -> str:

@@ -24,7 +24,7 @@ from farm_merge.driver import quoted
 from farm_merge.errors import FarmMergeError, ShardError
 from farm_merge.merge.definition import affinity
 from farm_merge.merge.publish import new_folder
-from farm_merge.reading import reading, selection
+from farm_merge.reading import column_types, reading, selection, table_names
 from farm_merge.schema import METADATA_TABLES
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import pyarrow as pa
-
-    from farm_merge.driver import sqlite3
 
 __all__ = ["Compression", "Exported", "Format", "export_tables"]
 
@@ -179,14 +177,9 @@ def _columns(
     found: dict[str, dict[str, str]] = {}
     for path in sources:
         with reading(path) as connection:
-            tables = connection.execute(
-                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE"
-                " 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-            ).fetchall()
-            for (table,) in tables:
-                told = connection.execute(f"PRAGMA table_xinfo({quoted(table)})")
+            for table in table_names(connection):
                 columns = found.setdefault(table, {})
-                for _, name, declared, *_ in told:
+                for name, declared in column_types(connection, table).items():
                     columns.setdefault(name, declared)
     if wanted is not None:
         wanted = list(wanted)
@@ -283,23 +276,17 @@ def _batches(job: _Job, columns: Sequence[str]) -> Iterator[list[tuple[Any, ...]
     )
     for path, ids in job.sources:
         with reading(path) as connection:
-            there = [r[1] for r in connection.execute(f"PRAGMA table_xinfo({quoted(job.table)})")]
+            there = list(column_types(connection, job.table))
             if not there:
                 continue
             chosen = ", ".join(quoted(each) if each in there else "NULL" for each in columns)
             where, values = selection(there, ids, job.steps)
-            cursor = _selected(connection, job.table, chosen, where, values)
+            cursor = connection.execute(f"SELECT {chosen} FROM {quoted(job.table)}{where}", values)
             while batch := cursor.fetchmany(_BATCH_ROWS):
                 if seen is not None:
                     batch = [row for row in batch if row[0] not in seen]
                     seen.update(row[0] for row in batch)
                 yield batch
-
-
-def _selected(
-    connection: sqlite3.Connection, table: str, columns: str, where: str, values: dict[str, object]
-) -> sqlite3.Cursor:
-    return connection.execute(f"SELECT {columns} FROM {quoted(table)}{where}", values)
 
 
 @contextmanager

@@ -24,8 +24,9 @@ from farm_merge.merge.publish import (
     new_output,
     sync,
 )
-from farm_merge.merge.source import attached
+from farm_merge.merge.source import attached, companions, snapshot
 from farm_merge.merge.structure import read_structure, today
+from farm_merge.merge.target import gains
 from farm_merge.reading import chosen_simulations, parsed_parameters, reading
 from farm_merge.schema import LEDGER, create_schema
 
@@ -219,10 +220,15 @@ def archive_database(
     path, archive = Path(database), Path(archive)
     if archive.exists():
         raise OutputError(f"{archive}: is there already; choose another name")
+    with reading(path):
+        pass  # it is one of ours
     with _told(archive), locked(path, _silent), new_output(archive) as partial:
-        snapshot = partial.with_name(f"{partial.name}.copy")
+        copy = partial.with_name(f"{partial.name}.copy")
         try:
-            source = _at_rest(path, snapshot)
+            source = path
+            if companions(path):
+                snapshot(path, copy)
+                source = copy
             digest, size, total = hashlib.sha256(), 0, source.stat().st_size
             with partial.open("wb") as packed:
                 compressor = zstandard.ZstdCompressor(level, write_checksum=True, threads=-1)
@@ -237,7 +243,7 @@ def archive_database(
                         progress(size, total)
                 packed.write(_seal(digest.hexdigest(), size))
         finally:
-            snapshot.unlink(missing_ok=True)
+            copy.unlink(missing_ok=True)
         _unpack(partial, None)
         compressed = partial.stat().st_size
     return Vacuumed(size, compressed)
@@ -310,7 +316,12 @@ def _write_part(part: Path, database: Path, structure: Structure, ids: list[str]
     with building(part) as connection, attached(connection, file_uri(database, mode="ro"), "whole"):
         connection.execute("BEGIN")
         create_schema(connection)
-        _extend(connection, structure)
+        for statement in gains(structure.tables):
+            connection.execute(statement)
+        for table, indexes in structure.indexes.items():
+            for index in indexes:
+                if index not in today().indexes.get(table, ()):
+                    connection.execute(index.create())
         for table in (*structure.content, "simulations", LEDGER):
             definition = structure.tables[table]
             if not (definition.merged or table in {"simulations", LEDGER}):
@@ -328,34 +339,6 @@ def _write_part(part: Path, database: Path, structure: Structure, ids: list[str]
         )
         connection.execute("COMMIT")
     sync(part)
-
-
-def _extend(connection: sqlite3.Connection, structure: Structure) -> None:
-    """Give a database of today's schema the tables, columns and indexes that another has."""
-    for table, definition in structure.tables.items():
-        ours = today().tables.get(table)
-        if ours is None:
-            connection.execute(definition.create())
-        else:
-            for column in definition.columns:
-                if not ours.column(column.name):
-                    connection.execute(f"ALTER TABLE {quoted(definition.name)} ADD COLUMN {column}")
-    for table, indexes in structure.indexes.items():
-        for index in indexes:
-            if index not in today().indexes.get(table, ()):
-                connection.execute(index.create())
-
-
-def _at_rest(path: Path, snapshot: Path) -> Path:
-    """Return the file, or a consistent copy of it if a WAL or a journal stands beside it."""
-    with reading(path) as connection:
-        beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
-        if not any(each.exists() for each in beside):
-            return path
-        with closing(sqlite3.connect(file_uri(snapshot), uri=True)) as copy:
-            connection.backup(copy)
-            copy.execute("PRAGMA journal_mode=DELETE")
-    return snapshot
 
 
 def _zstandard() -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.driver import file_uri, quoted
-from farm_merge.reading import chosen_simulations, parsed_parameters, reading
+from farm_merge.reading import chosen_simulations, parsed_parameters, reading, table_names
 from farm_merge.schema import LEDGER
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from farm_merge.driver import sqlite3
 
-__all__ = ["describe_database", "list_simulations"]
+__all__ = ["describe_database", "list_simulations", "shortened"]
 
 _SIMULATIONS = """
 SELECT simulation_id, experiment_id, status, parameters,
@@ -78,13 +78,7 @@ def describe_database(database: str | PathLike[str], *, check: bool = True) -> d
     """
     path = Path(database)
     with reading(path) as connection:
-        tables = [
-            name
-            for (name,) in connection.execute(
-                "SELECT name FROM sqlite_schema WHERE type = 'table'"
-                " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-            )
-        ]
+        tables = table_names(connection)
         rows = {
             table: connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0]
             for table in tables
@@ -116,6 +110,11 @@ def describe_database(database: str | PathLike[str], *, check: bool = True) -> d
         "ledger": ledger,
         "problems": problems,
     }
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """Return a text of no more than so many characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _ledger(connection: sqlite3.Connection) -> dict[str, Any]:

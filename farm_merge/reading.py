@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["chosen_simulations", "frame", "parsed_parameters", "query", "reading", "selection"]
+__all__ = [
+    "chosen_simulations",
+    "column_types",
+    "frame",
+    "parsed_parameters",
+    "query",
+    "reading",
+    "selection",
+    "table_names",
+]
 
 _BUSY_TIMEOUT_SECONDS = 60
 _COMPARISON = re.compile(r"\s*([^<>=!~]+?)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
@@ -73,6 +82,21 @@ def query(
         yield [name for name, *_ in cursor.description or ()], iter(cursor)
 
 
+def table_names(connection: sqlite3.Connection) -> list[str]:
+    """Return the tables of a database, in order, but SQLite's own."""
+    rows = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table'"
+        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+    )
+    return [name for (name,) in rows]
+
+
+def column_types(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    """Return the columns of a table with their declared types, computed ones among them."""
+    told = connection.execute(f"PRAGMA table_xinfo({quoted(table)})")
+    return {name: declared for _, name, declared, *_ in told}
+
+
 def selection(
     columns: Sequence[str], simulations: Iterable[str] | None, steps: range | None
 ) -> tuple[str, dict[str, object]]:
@@ -117,13 +141,10 @@ def frame(
     import pandas as pd
 
     with reading(database) as connection:
-        tables = [
-            name
-            for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        ]
+        tables = table_names(connection)
         if table not in tables:
             raise ShardError(f"{database}: has no table {table}; it has {', '.join(tables)}")
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_xinfo({quoted(table)})")]
+        columns = list(column_types(connection, table))
         chosen = [simulation_id] if isinstance(simulation_id, str) else simulation_id
         where, values = selection(columns, chosen, steps)
         cursor = connection.execute(f"SELECT * FROM {quoted(table)}{where}", values)

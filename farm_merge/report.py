@@ -25,7 +25,7 @@ from farm_merge.compare import (
     varied_parameters,
 )
 from farm_merge.errors import FarmMergeError, OutputError
-from farm_merge.listing import describe_database
+from farm_merge.listing import describe_database, shortened
 from farm_merge.reading import reading
 from farm_merge.schema import LEDGER
 
@@ -430,11 +430,7 @@ def _spec(experiment: _Experiment, chart: Any, *, legend: bool) -> dict[str, Any
     parts = (spec, *spec.get("layer", ()))
     names = {each["data"]["name"] for each in parts if "data" in each}
     spec["datasets"] = {name: experiment.datasets[name] for name in sorted(names)}
-    spec["params"] = [
-        *(each for each in spec.get("params", []) if "name" in each),
-        {"name": "hidden", "value": []},
-        {"name": "single_runs", "value": False},
-    ]
+    spec["params"] = [{"name": "hidden", "value": []}, {"name": "single_runs", "value": False}]
     spec |= {"background": "transparent", "width": "container", "height": 300}
     if legend:
         spec |= {"background": "white", "width": 720}
@@ -572,12 +568,8 @@ def _folded(table: str, rows: int) -> str:
 
 def _values(column: pd.Series[Any]) -> str:
     values = sorted(column.dropna().unique(), key=lambda each: (isinstance(each, str), each))
-    shown = ", ".join(_brief(str(value)) for value in values[:12])
+    shown = ", ".join(shortened(str(value)) for value in values[:12])
     return f"{shown}, … ({len(values)} values)" if len(values) > 12 else shown  # noqa: PLR2004
-
-
-def _brief(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _results(experiment: _Experiment) -> str:

@@ -19,7 +19,7 @@ from farm_merge.merge.structure import Structure, refusal, today
 from farm_merge.schema import ddl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from farm_merge.merge.inspect import Inspection
@@ -43,6 +43,22 @@ class Changes:
 
 CountChanges = Callable[["Inspection", "TableMapping", str, str], Changes]
 """Counts what a declared type would do to the values of a column of a file."""
+
+
+def gains(tables: Mapping[str, TableDefinition]) -> Iterator[str]:
+    """Yield the statements that bring a database of today's schema to have other tables too.
+
+    Args:
+        tables: All that it is to have, by lower-case name.
+    """
+    ours = today().tables
+    for table, each in tables.items():
+        if table in ours:
+            for column in each.columns:
+                if not ours[table].column(column.name):
+                    yield f"ALTER TABLE {quoted(each.name)} ADD COLUMN {column}"
+        else:
+            yield each.create()
 
 
 @dataclass(frozen=True)
@@ -82,16 +98,7 @@ class Target:
     @cached_property
     def statements(self) -> tuple[str, ...]:
         """The statements that make a shard with the tables of the output, without indexes."""
-        ours = today().tables
-        gained = (
-            f"ALTER TABLE {quoted(each.name)} ADD COLUMN {column}"
-            for table, each in self.tables.items()
-            if table in ours
-            for column in each.columns
-            if not ours[table].column(column.name)
-        )
-        own = (each.create() for table, each in self.tables.items() if table not in ours)
-        return (*ddl(), *gained, *own)
+        return (*ddl(), *gains(self.tables))
 
     @cached_property
     def index_statements(self) -> tuple[str, ...]:
