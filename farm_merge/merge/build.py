@@ -12,32 +12,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm_merge.driver import file_uri, quoted, sqlite3
-from farm_merge.errors import FarmMergeError, ShardError
+from farm_merge.errors import FarmMergeError, OutputError, ShardError
 from farm_merge.merge.copy import register_simulation
 from farm_merge.merge.definition import SIMULATION_ID
-from farm_merge.merge.engine import (
-    Buffers,
-    is_graftable_file,
-    load,
-    matching_trees,
-    prefetched,
-    roots,
+from farm_merge.merge.engine import Scratch, is_graftable_file, load, matching_trees, roots
+from farm_merge.merge.graft import (
+    HEADER_BYTES,
+    Grafting,
+    dissect,
+    is_index_tree,
+    read_header,
+    transplant,
 )
-from farm_merge.merge.graft import HEADER_BYTES, Grafting, dissect, is_index_tree, read_header
 from farm_merge.merge.publish import building, sync
 from farm_merge.merge.rewrite import as_shard, rewrite
 from farm_merge.merge.source import attached, identify
 from farm_merge.merge.structure import read_structure
 from farm_merge.merge.transcode import insert_exactly
 from farm_merge.merge.verify import require_same
+from farm_merge.merge.workers import WorkerDiedError, Workers
 from farm_merge.schema import METADATA_TABLES, create_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from farm_merge.merge.copy import Registration, Verification
-    from farm_merge.merge.engine import Loaded
-    from farm_merge.merge.graft import Dissected
+    from farm_merge.merge.engine import Loaded, Metadata
+    from farm_merge.merge.graft import Branch, Dissected
     from farm_merge.merge.inspect import Inspection
     from farm_merge.merge.plan import Plan, SimulationPlan
     from farm_merge.merge.structure import Structure
@@ -55,8 +56,6 @@ __all__ = [
 
 _DEFAULT_PAGE_SIZE = 4096
 _METADATA = "metadata.db"
-_BUFFERS_BESIDE = 5
-"""Shards that are read, waiting, or written, beside those that threads work on."""
 
 
 class DamagedGraftError(FarmMergeError):
@@ -76,6 +75,23 @@ class Grafted:
     simulations: list[SimulationPlan] = field(default_factory=list)
     copied: list[SimulationPlan] = field(default_factory=list)
     damaged: dict[Path, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Transplanted:
+    """What a worker tells of a shard whose leaves it wrote.
+
+    Attributes:
+        fingerprint: The hash of its bytes.
+        metadata: What it tells about its simulations.
+        row_counts: Its rows by table.
+        branches: Its trees.
+    """
+
+    fingerprint: str
+    metadata: Metadata
+    row_counts: dict[str, int]
+    branches: list[Branch]
 
 
 def create(partial: Path, plan: Plan) -> Structure:
@@ -105,51 +121,54 @@ def graft(
         plan: What is merged.
         output: The tables of the output.
         folder: A private folder, for files that are rewritten first.
-        jobs: Threads that rewrite and read.
+        jobs: Processes or threads that rewrite, read and write.
         smallest: The size from which on a shard is grafted, in bytes.
         advance: Called for every simulation that was grafted, with its rows.
     """
     with closing(sqlite3.connect(file_uri(partial, mode="ro"), uri=True)) as connection:
         root_pages = roots(connection)
     trees = [name for name in root_pages if _is_content(name, output)]
-    grafting = Grafting(partial, [root_pages[name] for name in trees])
+    workers = Workers(jobs)
+    grafting = Grafting(partial, [root_pages[name] for name in trees], workers.lock)
     result = Grafted()
     groups = list(_groups(plan, grafting.header.page_size, smallest, result))
+    scratch = Scratch()
 
-    buffers = Buffers(jobs + _BUFFERS_BESIDE)
-
-    def prepared(group: list[SimulationPlan]) -> tuple[Loaded, Dissected | None]:
-        source = group[0].source
-        _require_unchanged(source)
-        if plan.target.fits(source):
-            loaded = load(source.file, buffers)
-        else:
-            loaded = _rewritten(source, plan.target, folder, buffers)
-        try:
-            return loaded, _dissected(loaded, output, trees)
-        except BaseException:
-            loaded.release()
-            raise
+    def transplanted(number: int) -> _Transplanted | None:
+        source = groups[number][0].source
+        loaded = _loaded(source, plan.target, folder, scratch)
+        shard = _dissected(loaded, output, trees)
+        if shard is None:
+            return None
+        counts = _count(shard, output, trees)
+        branches = transplant(shard, grafting.file, grafting.pages)
+        return _Transplanted(loaded.fingerprint, loaded.metadata, counts, branches)
 
     try:
         with _metadata(partial, folder) as keep:
-            for group, future in prefetched(groups, prepared, jobs):
+            for number, future in workers.each(transplanted, len(groups)):
+                group = groups[number]
                 source = group[0].source
                 try:
-                    loaded, shard = future.result()
-                    counts = _add(grafting, shard, output, trees, loaded.release)
+                    done = future.result()
                 except (ShardError, ValueError) as exc:
                     result.damaged[source.path] = str(exc).removeprefix(f"{source.path}: ")
                     continue
-                if counts is None:
+                if done is None:
                     result.copied += group
                     continue
-                keep(loaded)
+                grafting.add(done.branches)
+                keep(done.metadata)
                 for each in group:
-                    told = _counted(each, loaded, counts)
+                    told = _counted(each, done)
                     result.simulations.append(told)
                     advance(told, told.simulation.rows)
         grafting.finish()
+    except WorkerDiedError as exc:
+        raise OutputError(
+            "a process that was copying pages was killed, perhaps for want of memory; nothing was"
+            " written. Run the merge again, with fewer --jobs"
+        ) from exc
     finally:
         grafting.close()
     return result
@@ -229,7 +248,7 @@ def check(partial: Path, written: Sequence[SimulationPlan], verification: Verifi
 
 
 @contextmanager
-def _metadata(partial: Path, folder: Path) -> Iterator[Callable[[Loaded], None]]:
+def _metadata(partial: Path, folder: Path) -> Iterator[Callable[[Metadata], None]]:
     """Yield what keeps the metadata of shards in a database of its own, since they may go."""
     with closing(sqlite3.connect(file_uri(folder / _METADATA), uri=True)) as connection:
         connection.execute("PRAGMA journal_mode=OFF")
@@ -240,8 +259,8 @@ def _metadata(partial: Path, folder: Path) -> Iterator[Callable[[Loaded], None]]
                 key = "experiment_id" if table == "experiments" else SIMULATION_ID
                 connection.execute(f"CREATE INDEX {table}_key ON {table} ({key})")
 
-        def keep(loaded: Loaded) -> None:
-            for table, (columns, rows) in loaded.metadata.items():
+        def keep(metadata: Metadata) -> None:
+            for table, (columns, rows) in metadata.items():
                 insert_exactly(connection, table, columns, rows)
 
         yield keep
@@ -312,14 +331,18 @@ def _may_graft(source: Inspection, target: Target, page_size: int, smallest: int
         return False
 
 
-def _rewritten(source: Inspection, target: Target, folder: Path, buffers: Buffers) -> Loaded:
+def _loaded(source: Inspection, target: Target, folder: Path, scratch: Scratch) -> Loaded:
+    """Read an input that is a shard, or the shard that it is rewritten into."""
+    _require_unchanged(source)
+    if target.fits(source):
+        return load(source.file, scratch)
     descriptor, name = tempfile.mkstemp(suffix=".db", dir=folder)
     os.close(descriptor)
     shard = Path(name)
     try:
         rewrite(source, target, shard, with_indexes=True)
         _require_unchanged(source)
-        return load(shard, buffers)
+        return load(shard, scratch)
     finally:
         shard.unlink()
 
@@ -339,34 +362,27 @@ def _dissected(loaded: Loaded, output: Structure, trees: Sequence[str]) -> Disse
     return dissect(loaded.data, loaded.header, wanted, others)
 
 
-def _add(
-    grafting: Grafting,
-    shard: Dissected | None,
-    output: Structure,
-    trees: Sequence[str],
-    release: Callable[[], None],
-) -> dict[str, int] | None:
-    """Append the trees of a shard; return the rows by table, or None if it is built otherwise."""
-    if shard is None:
-        release()
-        return None
+def _count(shard: Dissected, output: Structure, trees: Sequence[str]) -> dict[str, int]:
+    """Return the rows of a shard by table.
+
+    Raises:
+        ValueError: If an index has more or fewer.
+    """
     rows = dict(zip(trees, shard.rows, strict=True))
     for table, definition in output.content.items():
         for index in output.indexes.get(table, ()):
             if not index.where and rows[index.name] != rows[definition.name]:
-                release()
                 raise ValueError(f"damaged: index {index.name} and its table differ in their rows")
-    grafting.add(shard, release)
     names = {each.name for each in output.content.values()}
     return {tree: number for tree, number in rows.items() if tree in names and number}
 
 
-def _counted(planned: SimulationPlan, loaded: Loaded, counts: dict[str, int]) -> SimulationPlan:
+def _counted(planned: SimulationPlan, done: _Transplanted) -> SimulationPlan:
     """Return what was planned with what was read: the rows and the fingerprint."""
     if not planned.source.is_glance:
         return planned
-    found = replace(planned.simulation, row_counts=counts)
-    source = replace(planned.source, fingerprint=loaded.fingerprint, simulations=(found,))
+    found = replace(planned.simulation, row_counts=done.row_counts)
+    source = replace(planned.source, fingerprint=done.fingerprint, simulations=(found,))
     return replace(planned, source=source, simulation=found)
 
 

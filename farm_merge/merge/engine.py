@@ -1,14 +1,12 @@
-"""Engine: which shards can be grafted, and how their files come in while others are written."""
+"""Engine: which shards can be grafted, and how their files are read."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Literal, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xxhash
@@ -22,8 +20,6 @@ from farm_merge.merge.transcode import ExactText
 from farm_merge.schema import METADATA_TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,13 +31,13 @@ if TYPE_CHECKING:
     from farm_merge.merge.structure import Structure
 
 __all__ = [
-    "Buffers",
     "Engine",
     "Loaded",
+    "Metadata",
+    "Scratch",
     "is_graftable_file",
     "load",
     "matching_trees",
-    "prefetched",
     "roots",
     "smallest_worth_grafting",
 ]
@@ -57,6 +53,10 @@ _LARGEST_BYTES = 64 << 20
 """A shard is read whole; a larger one is copied row by row, so that memory stays flat."""
 
 
+Metadata = dict[str, tuple[list[str], list[tuple[object, ...]]]]
+"""The rows of the tables that tell about simulations, by table: columns, and rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A shard in memory.
@@ -67,8 +67,7 @@ class Loaded:
         fingerprint: The hash of its bytes, as `fingerprint` gives it.
         structure: Its tables.
         roots: The root pages of its b-trees, by name.
-        release: Gives its memory back.
-        metadata: The rows of its tables that tell about simulations, by table: columns, and rows.
+        metadata: What it tells about its simulations.
     """
 
     data: NDArray[np.uint8]
@@ -76,8 +75,7 @@ class Loaded:
     fingerprint: str
     structure: Structure
     roots: dict[str, int]
-    release: Callable[[], None]
-    metadata: dict[str, tuple[list[str], list[tuple[object, ...]]]]
+    metadata: Metadata
 
 
 def smallest_worth_grafting(engine: Engine) -> int:
@@ -111,30 +109,25 @@ def is_graftable_file(path: Path, smallest: int, page_size: int | None = None) -
     )
 
 
-class Buffers:
-    """Memory that shards are read into, again and again."""
+class Scratch(threading.local):
+    """Memory that a thread reads shards into, one after the other."""
 
-    def __init__(self, number: int) -> None:
-        self._free: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
-        for _ in range(number):
-            self._free.put(np.empty(0, np.uint8))
+    def __init__(self) -> None:
+        self._buffer = np.empty(0, np.uint8)
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Return a buffer of at least so many bytes, as soon as one is free."""
-        buffer = self._free.get()
-        return buffer if len(buffer) >= size else np.empty(size, np.uint8)
-
-    def give_back(self, buffer: NDArray[np.uint8]) -> None:
-        """Take a buffer back."""
-        self._free.put(buffer)
+        """Return so many bytes, whose content is what the last shard left."""
+        if len(self._buffer) < size:
+            self._buffer = np.empty(size, np.uint8)
+        return self._buffer[:size]
 
 
-def load(path: Path, buffers: Buffers) -> Loaded:
+def load(path: Path, scratch: Scratch) -> Loaded:
     """Read a shard, once, and hash it on the way.
 
     Args:
         path: The shard.
-        buffers: Where its bytes go; `release` gives them back.
+        scratch: Where its bytes go, until the next is loaded.
 
     Raises:
         ShardError: If it changes meanwhile, or SQLite cannot read its schema.
@@ -147,16 +140,9 @@ def load(path: Path, buffers: Buffers) -> Loaded:
         for table in METADATA_TABLES:
             cursor = connection.execute(f"SELECT * FROM source.{table}")
             metadata[table] = ([name for name, *_ in cursor.description], cursor.fetchall())
-    buffer = buffers.take(before.size_bytes)
-    try:
-        data = _read(path, before, buffer[: before.size_bytes])
-        header = read_header(data[:HEADER_BYTES].tobytes())
-        digest = xxhash.xxh3_128_hexdigest(data.data)
-    except BaseException:
-        buffers.give_back(buffer)
-        raise
-    release = partial(buffers.give_back, buffer)
-    return Loaded(data, header, digest, structure, found, release, metadata)
+    data = _read(path, before, scratch.take(before.size_bytes))
+    header = read_header(data[:HEADER_BYTES].tobytes())
+    return Loaded(data, header, xxhash.xxh3_128_hexdigest(data.data), structure, found, metadata)
 
 
 def _read(path: Path, expected: Identity, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -257,25 +243,3 @@ def _shape(index: IndexDefinition) -> tuple[object, ...]:
 def _unique_name(table: TableDefinition, number: int) -> str:
     # The primary key of a table WITHOUT ROWID takes the first number, and is the table itself.
     return f"sqlite_autoindex_{table.name}_{number + 2}"
-
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-def prefetched(
-    items: Iterable[_Item], work: Callable[[_Item], _Result], jobs: int
-) -> Iterator[tuple[_Item, Future[_Result]]]:
-    """Yield items in their order, each with what is made of it in other threads, a few ahead."""
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting: deque[tuple[_Item, Future[_Result]]] = deque()
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) > jobs:
-                    yield waiting.popleft()
-            while waiting:
-                yield waiting.popleft()
-        finally:
-            for _, future in waiting:
-                future.cancel()

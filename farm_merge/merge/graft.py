@@ -14,38 +14,41 @@ from __future__ import annotations
 import os
 import struct
 from bisect import bisect_right
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from mmap import mmap
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
     Integers = NDArray[np.int64]
+    _Places = tuple[Integers, Integers]
 
 __all__ = [
     "HEADER_BYTES",
+    "Branch",
     "Dissected",
     "Grafting",
     "Header",
     "dissect",
     "is_index_tree",
     "read_header",
+    "transplant",
 ]
 
 # Types of pages (section 1.6).
 _INTERIOR, _LEAF, _TABLE_LEAF = 0x02, 0x0A, 0x0D
 _INTERIOR_HEADER, _LEAF_HEADER = 12, 8
 HEADER_BYTES = 100
+_LEAF_FIELDS, _SHORT = struct.Struct(">BHHHB"), struct.Struct(">H")
 _SMALLEST_CELL = 4
 """SQLite gives every cell at least the room of a freeblock."""
 
@@ -53,7 +56,8 @@ _LOCK_BYTE = 1 << 30
 """The page that holds this byte stays unused, for the locks of SQLite (section 1.3.2, 1.6)."""
 
 _BATCH_PAGES = 256
-_SHARDS_AHEAD = 2
+_LEVEL_PAGES = 32
+"""So many interior pages are made at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +93,37 @@ def read_header(head: bytes) -> Header:
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
-    """One b-tree of a shard, taken apart.
+class _Read:
+    """One b-tree of a shard, as its pages tell.
 
     Attributes:
         leaves: Page numbers of its leaves, from 0, in the order of the keys.
         separators: Where the cells between them start in the file, and how long they are.
-        overflow: Where the cells of this tree point at overflow chains.
-        cells: Rows in all of it.
-        pages: All of its pages, without overflow chains.
+        rows: Rows in all of it.
+        pages: How many pages it takes, without overflow chains.
+        overflow: Where the cells of its interior pages point at overflow chains.
     """
 
     leaves: Integers
-    separators: tuple[Integers, Integers]
+    separators: _Places
+    rows: int
+    pages: int
     overflow: Integers
-    cells: int
-    pages: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """One b-tree of a shard, as it is grafted.
+
+    Attributes:
+        leaves: Page numbers of the leaves that are copied, from 0, in the order of the keys.
+        separators: Where the cells after each of them start in the file, and how long they are.
+        tail: The same of the cells that come then.
+    """
+
+    leaves: Integers
+    separators: _Places
+    tail: _Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,42 +140,37 @@ class _Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """What of a tree is written.
+class Dissected(_Shard):
+    """A shard, taken apart.
 
     Attributes:
-        leaves: The pages of its leaves but the last, in their order.
-        separators: The cells between them all, one after the other.
+        segments: Its trees.
+        rows: The rows of each.
+        pointers: Where cells of its trees point at overflow chains, as places in the file.
+        chain: The pages of those chains, from 0.
+    """
+
+    segments: list[_Segment]
+    rows: list[int]
+    pointers: Integers
+    chain: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A b-tree of a shard whose leaves stand in the output.
+
+    Attributes:
+        leaves: The numbers of their pages, from 0, in the order of the keys.
+        separators: The cells that come after each of them, one after the other.
         lengths: Of those cells.
-        tail: The cells of the last leaf.
+        tail: The cells that come then, of a leaf that was not written.
     """
 
     leaves: Integers
     separators: Bytes
     lengths: Integers
     tail: list[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Dissected(_Shard):
-    """A shard, taken apart.
-
-    Attributes:
-        segments: Its trees.
-        parts: What of each is written; None where overflow chains have to be renumbered first.
-        pointers: Where cells of its trees point at overflow chains, as places in the file.
-        chain: The pages of those chains, from 0.
-    """
-
-    segments: list[_Segment]
-    parts: list[_Part | None]
-    pointers: Integers
-    chain: Integers
-
-    @property
-    def rows(self) -> list[int]:
-        """The rows of every tree."""
-        return [segment.cells for segment in self.segments]
 
 
 def is_index_tree(data: Bytes, header: Header, root: int) -> bool:
@@ -168,7 +182,7 @@ def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[
     """Take a shard apart. Nothing of it is trusted: what its pages say is checked.
 
     Args:
-        data: The whole file.
+        data: The whole file; leaves that give up a cell are changed in it.
         header: Its header.
         roots: The roots of the trees to graft; 0 for one that it lacks.
         others: The roots of its other index b-trees.
@@ -179,17 +193,15 @@ def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[
     if len(data) != header.pages * header.page_size:
         raise ValueError("the file is longer or shorter than its header says")
     shard = _Shard(data, header)
-    segments = _read_segments(shard, roots)
-    pointers, chain = _find_chains(shard, segments, _read_segments(shard, others))
-    parts = [
-        None if len(own) else _part(shard, each)
-        for own, each in zip(pointers, segments, strict=True)
-    ]
-    return Dissected(data, header, segments, parts, np.concatenate([_NONE, *pointers]), chain)
+    trees, taken = _read_trees(shard, [*roots, *others])
+    grafted = trees[: len(roots)]
+    pointers, chain = _find_chains(shard, grafted, trees[len(roots) :], taken)
+    rows = [each.rows for each in grafted]
+    return Dissected(data, header, _end_leaves(shard, grafted), rows, pointers, chain)
 
 
 _NONE: Integers = np.zeros(0, np.int64)
-_NOTHING = _Segment(_NONE, (_NONE, _NONE), _NONE, 0, _NONE)
+_NOWHERE = _NONE, _NONE
 
 
 class _Cells:
@@ -267,212 +279,324 @@ class _Cells:
         return self._data[np.minimum(places, len(self._data) - 1)].astype(np.int64)
 
 
-def _part(shard: _Shard, segment: _Segment) -> _Part:
-    if not segment.cells:
-        return _Part(_NONE, shard.data[:0], _NONE, [])
-    places, lengths = segment.separators
-    return _Part(
-        segment.leaves[:-1],
-        shard.data[_spans(places, lengths)],
-        lengths,
-        _cells_of(shard, int(segment.leaves[-1])),
-    )
+def _read_trees(shard: _Shard, roots: Sequence[int]) -> tuple[list[_Read], Integers]:
+    """Take b-trees apart, level by level, all of them at once.
 
+    Args:
+        shard: The shard.
+        roots: The page numbers of their roots, from 1; 0 for a tree that is not there.
 
-def _read_segments(shard: _Shard, roots: Sequence[int]) -> list[_Segment]:
-    """Take b-trees of a shard apart, by the page numbers of their roots, from 1.
+    Returns:
+        The trees, and all of their pages.
 
     Raises:
         ValueError: If a tree is not what the format says.
     """
-    return [_read_tree(shard, _Cells(shard), root - 1) if root else _NOTHING for root in roots]
-
-
-def _read_tree(shard: _Shard, cells: _Cells, root: int) -> _Segment:
-    data, page_size, pages = shard.data, shard.header.page_size, len(shard.pages)
-    nodes = np.array([root], np.int64)
-    seen = [nodes]
-    places, lengths = _NONE, _NONE
-    overflow, rows = _NONE, 0
-    while True:
-        if nodes.min() < 1 or nodes.max() >= pages or sum(map(len, seen)) > pages:
+    cells, page_size, pages = _Cells(shard), shard.header.page_size, len(shard.pages)
+    tree = np.flatnonzero(roots)
+    nodes = np.array(roots, np.int64)[tree] - 1
+    leaves = [_NONE] * len(roots)
+    separators = [(_NONE, _NONE)] * len(roots)
+    rows, sizes = np.zeros(len(roots), np.int64), np.zeros(len(roots), np.int64)
+    taken, overflow = [_NONE], [(_NONE, _NONE)]
+    # The cells between the nodes of a level: where they start, how long they are, of which tree.
+    places, lengths, owners = _NONE, _NONE, _NONE
+    while len(nodes):
+        taken.append(nodes)
+        if nodes.min() < 1 or nodes.max() >= pages or sum(map(len, taken)) > pages:
             raise ValueError("a page number points outside of the file")
-        kinds = data[nodes * page_size]
-        if np.all(kinds == _LEAF):
-            break
-        if not np.all(kinds == _INTERIOR):
+        sizes += np.bincount(tree, minlength=len(roots))
+        kinds = shard.data[nodes * page_size]
+        is_leaf, is_interior = kinds == _LEAF, kinds == _INTERIOR
+        ended = np.zeros(len(roots), bool)
+        ended[tree[is_leaf]] = True
+        goes_on = ~ended[tree]
+        if np.any(goes_on != is_interior):
             raise ValueError("a page is of another type than its neighbours")
+        np.add.at(rows, tree[is_leaf], cells.counts(nodes[is_leaf]))
+        for number in np.flatnonzero(ended):
+            leaves[number] = nodes[tree == number]
+            own = owners == number
+            separators[number] = places[own], lengths[own]
+        nodes, tree = nodes[goes_on], tree[goes_on]
+        if not len(nodes):
+            break
+        stays = ~ended[owners]
         found, counts = cells.locate(nodes, _INTERIOR_HEADER)
         length, spills = cells.measure(found + 4)
-        overflow = np.concatenate([overflow, (found + 4 + length - 4)[spills]])
-        rows += len(found)
+        owner = np.repeat(tree, counts)
+        rows += np.bincount(owner, minlength=len(roots))
+        overflow.append((owner[spills], (found + length)[spills]))
         # Between the cells of two nodes stands the cell of their parent.
         ends = np.cumsum(counts)
-        places = np.insert(found + 4, ends[:-1], places)
-        lengths = np.insert(length, ends[:-1], lengths)
+        gaps = ends[:-1][tree[1:] == tree[:-1]]
+        places = np.insert(found + 4, gaps, places[stays])
+        lengths = np.insert(length, gaps, lengths[stays])
+        owners = np.insert(owner, gaps, owners[stays])
         right = cells.long(nodes * page_size + 8)
         nodes = np.insert(cells.long(found), ends, right) - 1
-        seen.append(nodes)
-    rows += int(cells.counts(nodes).sum())
-    return _Segment(nodes, (places, lengths), overflow, rows, np.concatenate(seen))
+        tree = np.repeat(tree, counts + 1)
+    of, pointers = (np.concatenate(each) for each in zip(*overflow, strict=True))
+    segments = [
+        _Read(*found, pointers[of == number])
+        for number, found in enumerate(
+            zip(leaves, separators, rows.tolist(), sizes.tolist(), strict=True)
+        )
+    ]
+    return segments, np.concatenate(taken)
+
+
+def _end_leaves(shard: _Shard, trees: list[_Read]) -> list[_Segment]:
+    """Let a separator follow every leaf: the last leaf of a tree gives up its last cell, or goes.
+
+    It goes whole where it is the only one, so that small trees share pages, and where cells were
+    taken out of it.
+    """
+    ending = [_removable_cell(shard, tree) for tree in trees]
+    pages = [
+        int(tree.leaves[-1])
+        for tree, cell in zip(trees, ending, strict=True)
+        if cell is None and tree.rows
+    ]
+    cells = _Cells(shard)
+    places, counts = cells.locate(np.array(pages, np.int64), _LEAF_HEADER)
+    lengths, _ = cells.measure(places)
+    ends = np.cumsum(counts)[:-1]
+    tails = iter(zip(np.split(places, ends), np.split(lengths, ends), strict=True))
+    segments = []
+    for tree, cell in zip(trees, ending, strict=True):
+        if cell is None:
+            tail = next(tails) if tree.rows else _NOWHERE
+            segments.append(_Segment(tree.leaves[:-1], tree.separators, tail))
+            continue
+        last = np.array([cell], np.int64)
+        length, _ = cells.measure(last)
+        _remove_last_cell(shard, int(tree.leaves[-1]), max(int(length[0]), _SMALLEST_CELL))
+        places, lengths = tree.separators
+        separators = np.append(places, last), np.append(lengths, length)
+        segments.append(_Segment(tree.leaves, separators, _NOWHERE))
+    return segments
+
+
+def _removable_cell(shard: _Shard, tree: _Read) -> int | None:
+    """Return where the last cell of a tree starts, if its leaf can just leave it out.
+
+    That is so where it was written last and nothing was ever removed (section 1.6).
+    """
+    if len(tree.leaves) < 2:  # noqa: PLR2004
+        return None
+    start = int(tree.leaves[-1]) * shard.header.page_size
+    _, free, count, content, fragments = _LEAF_FIELDS.unpack_from(shard.data.data, start)
+    pointers = start + _LEAF_HEADER
+    within = _LEAF_HEADER + 2 * count <= content <= shard.header.usable - _SMALLEST_CELL
+    if count < 2 or free or fragments or not within:  # noqa: PLR2004
+        return None
+    (last,) = _SHORT.unpack_from(shard.data.data, pointers + 2 * (count - 1))
+    return start + content if last == content else None
+
+
+def _remove_last_cell(shard: _Shard, page: int, length: int) -> None:
+    start = page * shard.header.page_size
+    kind, free, count, content, fragments = _LEAF_FIELDS.unpack_from(shard.data.data, start)
+    _LEAF_FIELDS.pack_into(
+        shard.data.data, start, kind, free, count - 1, content + length, fragments
+    )
+
+
+class Pages:
+    """The pages of a file behind its last one, which several processes or threads take in turns.
+
+    Args:
+        header: The header of the file.
+        lock: What keeps the takers apart: of processes, if they are processes.
+    """
+
+    def __init__(self, header: Header, lock: AbstractContextManager[Any]) -> None:
+        self._lock = lock
+        # Anonymous, so forked processes share it.
+        self._next = np.frombuffer(mmap(-1, 8), np.int64)
+        self._next[0] = header.pages
+        self._lock_page = _LOCK_BYTE // header.page_size
+
+    @property
+    def taken(self) -> int:
+        """How many pages the file has, with all that were taken."""
+        return int(self._next[0])
+
+    def take(self, count: int) -> Integers:
+        """Return the next page numbers, from 0; the page of the lock byte is left out."""
+        with self._lock:
+            first = self.taken
+            numbers = np.arange(first, first + count, dtype=np.int64)
+            if first <= self._lock_page:
+                numbers[numbers >= self._lock_page] += 1
+            if count:
+                self._next[0] = numbers[-1] + 1
+        return numbers
+
+
+def transplant(shard: Dissected, file: int, pages: Pages) -> list[Branch]:
+    """Write the leaves of a shard and its overflow pages into the output.
+
+    Args:
+        shard: The shard; its bytes are changed where overflow chains get new numbers.
+        file: The descriptor of the output.
+        pages: Where the output has room.
+    """
+    chosen = [shard.chain, *(each.leaves for each in shard.segments)]
+    ends = np.cumsum([len(each) for each in chosen])
+    numbers = pages.take(int(ends[-1]))
+    chain, *leaves = np.split(numbers, ends[:-1])
+    _renumber(shard, chain)
+    _copy_pages(file, numbers, shard.pages, np.concatenate(chosen))
+    return [
+        Branch(
+            own,
+            shard.data[_spans(*segment.separators)],
+            segment.separators[1],
+            _bytes_of(shard, *segment.tail),
+        )
+        for segment, own in zip(shard.segments, leaves, strict=True)
+    ]
+
+
+def _renumber(shard: Dissected, numbers: Integers) -> None:
+    """Let cells and overflow pages point at overflow pages by their numbers in the output."""
+    if not len(shard.chain):
+        return
+    new = np.zeros(len(shard.pages) + 1, np.int64)
+    new[shard.chain + 1] = numbers + 1
+    links = np.concatenate([shard.pointers, shard.chain * shard.header.page_size])
+    targets = new[_Cells(shard).long(links)]
+    for place, shift in enumerate((24, 16, 8, 0)):
+        shard.data[links + place] = (targets >> shift) & 0xFF
+
+
+def _copy_pages(file: int, numbers: Integers, pages: Bytes, chosen: Integers) -> None:
+    """Write some of the pages of a shard."""
+    gathered = np.empty((min(_BATCH_PAGES, len(chosen)), pages.shape[1]), np.uint8)
+    for first in range(0, len(chosen), _BATCH_PAGES):
+        batch = slice(first, first + _BATCH_PAGES)
+        together = gathered[: len(chosen[batch])]
+        # The numbers were checked; mode="raise" would copy once more.
+        np.take(pages, chosen[batch], axis=0, out=together, mode="clip")
+        _write_pages(file, numbers[batch], together)
+
+
+def _write_pages(file: int, numbers: Integers, pages: Bytes) -> None:
+    """Write pages to numbers that follow each other, but for that of the lock byte."""
+    page_size = pages.shape[1]
+    at = int(np.searchsorted(numbers, _LOCK_BYTE // page_size))
+    for part, start in ((pages[:at], 0), (pages[at:], at)):
+        if len(part):
+            _write_at(file, part.reshape(-1).data, int(numbers[start]) * page_size)
+
+
+def _write_at(file: int, data: memoryview | bytes, offset: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(file, left, offset)
+        left, offset = left[written:], offset + written
 
 
 class Grafting:
-    """Writes the b-trees of shards behind the last page of a database that nobody has open.
+    """Joins the b-trees of shards in a database that nobody has open.
 
     Args:
         path: The database: made by SQLite, with empty tables.
         roots: The page numbers of the roots of its b-trees, from 1.
+        lock: What keeps those apart that write leaves.
     """
 
-    def __init__(self, path: Path, roots: Iterable[int]) -> None:
-        self._file = os.open(path, os.O_RDWR)
-        self.header = read_header(os.pread(self._file, HEADER_BYTES, 0))
-        self._next = self.header.pages
+    def __init__(self, path: Path, roots: Iterable[int], lock: AbstractContextManager[Any]) -> None:
+        self.file = os.open(path, os.O_RDWR)
+        self.header = read_header(os.pread(self.file, HEADER_BYTES, 0))
+        self.pages = Pages(self.header, lock)
         self._trees = [_Tree(self, root) for root in roots]
-        self._writer = ThreadPoolExecutor(1)
-        self._writes: deque[Future[None]] = deque()
-        self._queued: list[tuple[Integers, Bytes, Integers]] = []
-        self._scratch = np.empty((_BATCH_PAGES, self.header.page_size), np.uint8)
 
-    def add(self, shard: Dissected, done: Callable[[], None]) -> None:
+    def add(self, branches: Sequence[Branch]) -> None:
         """Append the trees of a shard, which come after all that were added before.
 
         Args:
-            shard: Its trees, in the order of the database's; overflow chains are renumbered in it.
-            done: Called, in another thread, when the bytes of the shard are not needed any more.
+            branches: Its trees, in the order of the database's.
         """
-        self._renumber(shard)
-        for tree, segment, part in zip(self._trees, shard.segments, shard.parts, strict=True):
-            tree.add(shard, part or _part(shard, segment))
-        self._flush(done)
-        self._wait(_SHARDS_AHEAD)
+        for tree, branch in zip(self._trees, branches, strict=True):
+            tree.add(branch)
 
     def finish(self) -> None:
         """Write what is above the leaves, and the header; close the file."""
         for tree in self._trees:
             tree.finish()
-        self._flush(lambda: None)
-        self._wait(0)
-        head = bytearray(os.pread(self._file, HEADER_BYTES, 0))
+        head = bytearray(os.pread(self.file, HEADER_BYTES, 0))
         changes = int.from_bytes(head[24:28], "big") + 1
         head[24:28] = head[92:96] = changes.to_bytes(4, "big")
-        head[28:32] = self._next.to_bytes(4, "big")
-        os.pwrite(self._file, head, 0)
+        head[28:32] = self.pages.taken.to_bytes(4, "big")
+        _write_at(self.file, bytes(head), 0)
         self.close()
 
     def close(self) -> None:
         """Close the file as it is."""
-        self._writer.shutdown(cancel_futures=True)
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
 
-    def append(self, pages: Bytes) -> Integers:
+    def append(self, *pages: bytes) -> Integers:
         """Write pages, and return their numbers, from 0."""
-        return self.copy(pages, np.arange(len(pages)))
-
-    def copy(self, pages: Bytes, chosen: Integers) -> Integers:
-        """Write some of the pages of a shard, and return their new numbers, from 0."""
-        numbers = self._reserve(len(chosen))
-        self._queued.append((numbers, pages, chosen))
+        numbers = self.pages.take(len(pages))
+        together = np.frombuffer(b"".join(pages), np.uint8).reshape(len(pages), -1)
+        _write_pages(self.file, numbers, together)
         return numbers
 
     def write(self, number: int, page: bytes) -> None:
-        """Write one page, by its number from 0."""
-        self._queued.append((np.array([number]), _as_page(page), np.array([0])))
+        """Write a page, by its number from 0."""
+        _write_at(self.file, page, number * self.header.page_size)
 
-    def _flush(self, done: Callable[[], None]) -> None:
-        """Let another thread write what is queued: here, every call would wait for its turn."""
-        queued, self._queued = self._queued, []
-        self._writes.append(self._writer.submit(self._write_all, queued, done))
-
-    def _write_all(
-        self, queued: list[tuple[Integers, Bytes, Integers]], done: Callable[[], None]
-    ) -> None:
-        for numbers, pages, chosen in queued:
-            for first in range(0, len(chosen), _BATCH_PAGES):
-                batch = slice(first, first + _BATCH_PAGES)
-                self._write(numbers[batch], pages, chosen[batch])
-        done()
-
-    def _write(self, numbers: Integers, pages: Bytes, chosen: Integers) -> None:
-        """Write pages to consecutive numbers, or on both sides of the page of the lock byte."""
-        together = self._scratch[: len(chosen)]
-        np.take(pages, chosen, axis=0, out=together)
-        at = int(np.searchsorted(numbers, _LOCK_BYTE // self.header.page_size))
-        for part, start in ((together[:at], 0), (together[at:], at)):
-            data = part.reshape(-1).data
-            offset = int(numbers[start]) * self.header.page_size if data else 0
-            while data:
-                written = os.pwrite(self._file, data, offset)
-                data, offset = data[written:], offset + written
-
-    def _wait(self, most: int) -> None:
-        """Wait until no more than so many writes are under way, and raise what went wrong."""
-        while len(self._writes) > most:
-            self._writes.popleft().result()
-
-    def _reserve(self, count: int) -> Integers:
-        """Return the next page numbers; the page of the lock byte is left out."""
-        numbers = np.arange(self._next, self._next + count, dtype=np.int64)
-        lock_page = _LOCK_BYTE // self.header.page_size
-        numbers[numbers >= lock_page] += self._next <= lock_page
-        if count:
-            self._next = int(numbers[-1]) + 1
-        return numbers
-
-    def _renumber(self, shard: Dissected) -> None:
-        """Write overflow pages, and point at them by their numbers in the output."""
-        chain = shard.chain
-        if not len(chain):
-            return
-        numbers = self._reserve(len(chain))
-        new = np.zeros(len(shard.pages) + 1, np.int64)
-        new[chain + 1] = numbers + 1
-        links = np.concatenate([shard.pointers, chain * shard.header.page_size])
-        targets = new[_Cells(shard).long(links)]
-        for place, shift in enumerate((24, 16, 8, 0)):
-            shard.data[links + place] = (targets >> shift) & 0xFF
-        self._queued.append((numbers, shard.pages, chain))
+    def read_cells(self, number: int) -> list[bytes]:
+        """Return the cells of a leaf that was written, by its number from 0."""
+        size = self.header.page_size
+        page = _Shard(
+            np.frombuffer(os.pread(self.file, size, number * size), np.uint8), self.header
+        )
+        cells = _Cells(page)
+        places, _ = cells.locate(np.zeros(1, np.int64), _LEAF_HEADER)
+        lengths, _ = cells.measure(places)
+        return _bytes_of(page, places, lengths)
 
 
 def _find_chains(
-    shard: _Shard, segments: list[_Segment], others: list[_Segment]
-) -> tuple[list[Integers], Integers]:
-    """Return where overflow chains of each of `segments` start, and the pages that all take.
+    shard: _Shard, trees: list[_Read], others: list[_Read], taken: Integers
+) -> tuple[Integers, Integers]:
+    """Return where overflow chains of `trees` start, and the pages that they take.
 
     What is in no tree and not free is in a chain, so leaves are read only as long as there are
     pages to account for: those of the smallest trees first.
     """
-    taken = np.concatenate([each.pages for each in (*segments, *others)])
     if len(np.unique(taken)) < len(taken):
         raise ValueError("two trees share a page")
     missing = len(shard.pages) - _free_pages(shard) - _schema_pages(shard) - len(taken)
-    pointers = [_NONE] * len(segments)
-    chains = [_NONE]
-    numbered = [*enumerate(segments), *((-1, each) for each in others)]
-    for number, segment in sorted(numbered, key=lambda each: len(each[1].pages)):
+    pointers, chains = [_NONE], [_NONE]
+    grafted = [*((each, True) for each in trees), *((each, False) for each in others)]
+    for tree, is_grafted in sorted(grafted, key=lambda each: each[0].pages):
         if missing == 0:
             break
-        starts = _chain_starts(shard, segment)
+        starts = _chain_starts(shard, tree)
         chain = _follow(shard, starts)
         missing -= len(chain)
-        if number >= 0:
-            pointers[number] = starts
+        if is_grafted:
+            pointers.append(starts)
             chains.append(chain)
     whole = np.concatenate(chains)
     # What is missing now belongs to the schema, whose own chains nobody needs.
     if missing < 0 or len(np.unique(whole)) < len(whole):
         raise ValueError("two rows share a page")
-    return pointers, whole
+    return np.concatenate(pointers), whole
 
 
-def _chain_starts(shard: _Shard, segment: _Segment) -> Integers:
+def _chain_starts(shard: _Shard, tree: _Read) -> Integers:
     cells = _Cells(shard)
-    starts = [segment.overflow]
-    for first in range(0, len(segment.leaves), _BATCH_PAGES):
-        found, _ = cells.locate(segment.leaves[first : first + _BATCH_PAGES], _LEAF_HEADER)
+    starts = [tree.overflow]
+    for first in range(0, len(tree.leaves), _BATCH_PAGES):
+        found, _ = cells.locate(tree.leaves[first : first + _BATCH_PAGES], _LEAF_HEADER)
         length, spills = cells.measure(found)
         starts.append((found + length - 4)[spills])
     return np.concatenate(starts)
@@ -532,31 +656,37 @@ class _Tree:
         """The cells of the last leaf, whose right neighbour is not known yet."""
         self._level: _Level | None = None
 
-    def add(self, shard: _Shard, part: _Part) -> None:
+    def add(self, branch: Branch) -> None:
         """Append a tree of a shard."""
-        if not part.tail:
-            return
-        if len(part.lengths):
-            first = self._close_tail(shard, part)
-            if first < len(part.leaves):
-                skipped = int(part.lengths[:first].sum())
+        if len(branch.leaves):
+            first = self._close_tail(branch)
+            if first < len(branch.leaves):
+                skipped = int(branch.lengths[:first].sum())
                 self._push(
-                    self._grafting.copy(shard.pages, part.leaves[first:]),
-                    part.separators[skipped:],
-                    part.lengths[first:],
+                    branch.leaves[first:], branch.separators[skipped:], branch.lengths[first:]
                 )
-        self._tail += part.tail
+        self._tail += branch.tail
         self._pack()
 
     def finish(self) -> None:
+        """Write the last leaf, and what is above."""
         if self._level is None:
             self._grafting.write(self._root, _leaf(self._tail, self._grafting.header))
             return
+        number = None
+        if not self._tail:
+            # What follows the last separator would be an empty leaf: it goes back.
+            number, separator = self._level.pull()
+            self._tail = [*self._grafting.read_cells(number), separator]
+            self._pack()
         page = _leaf(self._tail, self._grafting.header)
-        (number,) = self._grafting.append(_as_page(page))
-        self._level.finish(int(number), self._root)
+        if number is None:
+            (number,) = self._grafting.append(page).tolist()
+        else:
+            self._grafting.write(number, page)
+        self._level.finish(number, self._root)
 
-    def _close_tail(self, shard: _Shard, part: _Part) -> int:
+    def _close_tail(self, branch: Branch) -> int:
         """End the leaf before a tree; return how many leaves of the tree it took along."""
         if len(self._tail) > 1:
             separator = self._tail.pop()
@@ -564,9 +694,10 @@ class _Tree:
             self._tail = []
         elif self._tail:
             # Giving up its only cell would leave an empty leaf, which is malformed.
-            self._tail += _cells_of(shard, int(part.leaves[0]))
+            leaf = int(branch.leaves[0])
+            self._tail += self._grafting.read_cells(leaf)
             self._pack()
-            self._end_leaf(self._tail, part.separators[: part.lengths[0]].tobytes())
+            self._end_leaf(self._tail, branch.separators[: branch.lengths[0]].tobytes(), leaf)
             self._tail = []
             return 1
         return 0
@@ -580,8 +711,13 @@ class _Tree:
             self._end_leaf(self._tail[:number], self._tail[number])
             self._tail = self._tail[number + 1 :]
 
-    def _end_leaf(self, cells: list[bytes], separator: bytes) -> None:
-        (number,) = self._grafting.append(_as_page(_leaf(cells, self._grafting.header)))
+    def _end_leaf(self, cells: list[bytes], separator: bytes, number: int | None = None) -> None:
+        """Write a leaf, to a page that is free again or to a new one."""
+        page = _leaf(cells, self._grafting.header)
+        if number is None:
+            (number,) = self._grafting.append(page)
+        else:
+            self._grafting.write(number, page)
         self._push(
             np.array([number]), np.frombuffer(separator, np.uint8), np.array([len(separator)])
         )
@@ -611,8 +747,18 @@ class _Level:
         self._separators.append(separators)
         self._lengths.append(lengths)
         self._pending += int(lengths.sum()) + 6 * len(lengths)
-        if self._pending > 8 * self._room:
+        if self._pending > _LEVEL_PAGES * self._room:
             self._emit(keep=True)
+
+    def pull(self) -> tuple[int, bytes]:
+        """Take the last page back, with its cell."""
+        child, length = int(self._children[-1][-1]), int(self._lengths[-1][-1])
+        separator = self._separators[-1][-length:].tobytes()
+        self._children[-1] = self._children[-1][:-1]
+        self._lengths[-1] = self._lengths[-1][:-1]
+        self._separators[-1] = self._separators[-1][:-length]
+        self._pending -= length + 6
+        return child, separator
 
     def finish(self, last: int, root: int) -> None:
         """End the level with its last page, and make the root.
@@ -630,8 +776,8 @@ class _Level:
         if self._above is None:
             self._grafting.write(root, page)
             return
-        (number,) = self._grafting.append(_as_page(page))
-        self._above.finish(int(number), root)
+        (number,) = self._grafting.append(page).tolist()
+        self._above.finish(number, root)
 
     def _take(self) -> tuple[Integers, Bytes, Integers]:
         taken = (
@@ -669,9 +815,7 @@ class _Level:
         if pages:
             if self._above is None:
                 self._above = _Level(self._grafting)
-            numbers = self._grafting.append(
-                np.frombuffer(b"".join(pages), np.uint8).reshape(len(pages), -1)
-            )
+            numbers = self._grafting.append(*pages)
             moved = np.array(right)
             self._above.push(
                 numbers, cells[_spans(starts[moved] + 4, lengths[moved])], lengths[moved]
@@ -690,20 +834,12 @@ def _spans(places: Integers, lengths: Integers) -> Integers:
     return spans
 
 
-def _as_page(page: bytes) -> Bytes:
-    return np.frombuffer(page, np.uint8).reshape(1, -1)
-
-
 def _room(cell: bytes) -> int:
     """Return the bytes that a cell takes in a leaf, its pointer included."""
     return max(len(cell), _SMALLEST_CELL) + 2
 
 
-def _cells_of(shard: _Shard, page: int) -> list[bytes]:
-    """Return the cells of a leaf."""
-    cells = _Cells(shard)
-    places, _ = cells.locate(np.array([page], np.int64), _LEAF_HEADER)
-    lengths, _ = cells.measure(places)
+def _bytes_of(shard: _Shard, places: Integers, lengths: Integers) -> list[bytes]:
     return [
         shard.data[place : place + length].tobytes()
         for place, length in zip(places.tolist(), lengths.tolist(), strict=True)
@@ -720,7 +856,7 @@ def _leaf(cells: list[bytes], header: Header) -> bytes:
         pointers.append(place)
         place += len(cell)
     # A start of 65536 is written as 0.
-    head = struct.pack(">BHHHB", _LEAF, 0, len(cells), start & 0xFFFF, 0)
+    head = _LEAF_FIELDS.pack(_LEAF, 0, len(cells), start & 0xFFFF, 0)
     head += struct.pack(f">{len(pointers)}H", *pointers)
     return head.ljust(start, b"\0") + content + bytes(header.reserved)
 

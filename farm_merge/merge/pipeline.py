@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial as partial_
@@ -27,7 +28,7 @@ from farm_merge.merge.build import (
     register_grafted,
 )
 from farm_merge.merge.copy import IN_FILE, Registration, copy_simulation
-from farm_merge.merge.engine import prefetched, smallest_worth_grafting
+from farm_merge.merge.engine import smallest_worth_grafting
 from farm_merge.merge.find import find_shards
 from farm_merge.merge.inspect import (
     Inspection,
@@ -54,6 +55,7 @@ from farm_merge.merge.source import Identity, attached, connect_untrusted, ident
 from farm_merge.merge.structure import read_structure
 from farm_merge.merge.target import Target, make_target
 from farm_merge.merge.verify import same_content
+from farm_merge.merge.workers import prefetched
 from farm_merge.schema import LEDGER
 
 if TYPE_CHECKING:
@@ -167,7 +169,7 @@ class Options:
             simulation and table, and SQLite's check of a new output), or "content" as well.
         engine: How a new output is written: "attach" copies rows, "graft" copies pages, and
             "auto" chooses: pages where the form of a file allows it.
-        jobs: Threads that read and rewrite; one a core by default.
+        jobs: Processes or threads that read, rewrite and write; one a core by default.
         archive: A folder to which inputs are moved once all of their simulations are in the
             output.
     """
@@ -343,25 +345,33 @@ def _inspect_all(
     known_files = files_in_ledger(state) if options.simulation_id is None else {}
 
     smallest = smallest_worth_grafting(options.engine)
-
-    def look(path: Path) -> Inspection:
-        known = recall(path, known_files) or (glance_at_shard(path, smallest) if glance else None)
-        return known or inspect_shard(path, options.on_duplicate_row)
-
+    jobs = _jobs(options)
     inspections: list[Inspection] = []
     bad: list[LeftOut] = []
     running: list[LeftOut] = []
-    for number, (path, future) in enumerate(prefetched(files, look, _jobs(options)), start=1):
-        try:
-            if future.exception() is None:
-                inspections.append(future.result())
-            else:  # alone: another thread may have had the file open, under another name
-                inspections.append(_inspect(path, options, folder / f"running-{number}.db"))
-        except StillWrittenError as exc:
-            running.append(_left_out(path, exc))
-        except ShardError as exc:
-            bad.append(_left_out(path, exc))
-        report(Progress("inspect", number, len(files)))
+    with ThreadPoolExecutor(jobs) as pool:
+
+        def look(path: Path) -> Future[Inspection]:
+            # What takes half a millisecond is done here: threads would wait for each other.
+            known = recall(path, known_files) or (glance and glance_at_shard(path, smallest))
+            if not known:
+                return pool.submit(inspect_shard, path, options.on_duplicate_row)
+            future: Future[Inspection] = Future()
+            future.set_result(known)
+            return future
+
+        looks = prefetched(files, look, 2 * jobs)
+        for number, (path, future) in enumerate(looks, start=1):
+            try:
+                if future.exception() is None:
+                    inspections.append(future.result())
+                else:  # alone: another thread may have had the file open, under another name
+                    inspections.append(_inspect(path, options, folder / f"running-{number}.db"))
+            except StillWrittenError as exc:
+                running.append(_left_out(path, exc))
+            except ShardError as exc:
+                bad.append(_left_out(path, exc))
+            report(Progress("inspect", number, len(files)))
     return inspections, bad, running
 
 

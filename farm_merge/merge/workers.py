@@ -1,0 +1,176 @@
+"""Workers: what is done to many files at once, in processes where that is safe, and in threads.
+
+A forked process shares all that was there before, so nothing has to be sent to it but the number of
+a file. But a fork copies one thread alone: a lock that another holds would never be given back. So
+a process with several threads (a notebook, a Dask worker) gets threads.
+
+The processes are our own, and not those of `concurrent.futures`: theirs live on when their parent
+is killed, and the threads that serve them made the graft a fifth slower.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import current_process, get_context
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from multiprocessing.connection import Connection
+
+__all__ = ["WorkerDiedError", "Workers", "prefetched"]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_TASKS_EACH = 2
+"""What a process has to do next waits for it, so that it never waits."""
+
+
+class WorkerDiedError(Exception):
+    """A process that worked was killed."""
+
+
+class Workers:
+    """Processes or threads that do one thing to many items.
+
+    Args:
+        jobs: How many.
+
+    Attributes:
+        lock: What keeps them apart.
+    """
+
+    lock: AbstractContextManager[Any]
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._forks = False
+        self.lock = threading.Lock()
+        if jobs > 1 and _may_fork():
+            try:
+                self.lock = get_context("fork").Lock()
+                self._forks = True
+            except (ImportError, OSError):
+                pass  # no semaphores that processes share, as in some containers
+
+    def each(
+        self, work: Callable[[int], _Result], count: int
+    ) -> Iterator[tuple[int, Future[_Result]]]:
+        """Yield numbers from 0 in their order, each with what is made of it."""
+        if self._forks:
+            return _in_processes(work, count, self._jobs)
+        return _in_threads(work, count, self._jobs)
+
+
+def prefetched(
+    items: Iterable[_Item], submit: Callable[[_Item], Future[_Result]], ahead: int
+) -> Iterator[tuple[_Item, Future[_Result]]]:
+    """Yield items in their order, each with what is made of it elsewhere, a few ahead.
+
+    Args:
+        items: What work is done to.
+        submit: Has it done.
+        ahead: How many results may wait.
+    """
+    waiting: deque[tuple[_Item, Future[_Result]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, submit(item)))
+            if len(waiting) > ahead:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def _may_fork() -> bool:
+    # macOS's own libraries do not survive a fork, and a daemonic process may not have children.
+    return (
+        sys.platform == "linux" and threading.active_count() == 1 and not current_process().daemon
+    )
+
+
+def _in_threads(
+    work: Callable[[int], _Result], count: int, jobs: int
+) -> Iterator[tuple[int, Future[_Result]]]:
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from prefetched(range(count), lambda number: pool.submit(work, number), jobs)
+
+
+def _in_processes(
+    work: Callable[[int], _Result], count: int, jobs: int
+) -> Iterator[tuple[int, Future[_Result]]]:
+    with _forked(work, min(jobs, count)) as connections:
+        free = deque([*connections] * _TASKS_EACH)
+        done: dict[int, Future[_Result]] = {}
+        given = 0
+        for number in range(count):
+            while number not in done:
+                while free and given < count:
+                    connection = free.popleft()
+                    connection.send(given)
+                    given += 1
+                ready = wait(connections)
+                for connection in [each for each in connections if each in ready]:
+                    try:
+                        told, result, error = connection.recv()
+                    except (EOFError, ConnectionError) as exc:
+                        raise WorkerDiedError from exc
+                    free.append(connection)
+                    done[told] = Future()
+                    if error is None:
+                        done[told].set_result(result)
+                    else:
+                        done[told].set_exception(error)
+            yield number, done.pop(number)
+
+
+@contextmanager
+def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]:
+    context = get_context("fork")
+    connections: list[Connection] = []
+    processes = []
+    try:
+        for _ in range(jobs):
+            ours, theirs = context.Pipe()
+            connections.append(ours)
+            process = context.Process(target=_serve, args=(work, theirs, connections), daemon=True)
+            process.start()
+            theirs.close()
+            processes.append(process)
+        yield connections
+    finally:
+        for connection in connections:
+            connection.close()
+        for process in processes:
+            process.join()
+
+
+def _serve(work: Callable[[int], Any], connection: Connection, parents: list[Connection]) -> None:
+    """Work until the parent closes the connection, or is killed, which closes it too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells what happens then
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for each in parents:
+        each.close()
+    try:
+        while True:
+            number = connection.recv()
+            result, error = None, None
+            try:
+                result = work(number)
+            except Exception as exc:  # noqa: BLE001 - it is raised in the parent
+                error = exc
+            connection.send((number, result, error))
+    except (EOFError, ConnectionError):
+        os._exit(0)
