@@ -2,8 +2,9 @@
 
     python benchmarks/merge.py [--size S|L] [--kind today|legacy] [--rounds N] [WHO ...]
 
-Every contender is a process of its own, timed whole; its peak memory is what the kernel says. What
-it wrote is counted. Medians and ranges go to the screen and to benchmarks/results/.
+Every contender is a process of its own, timed whole; its peak memory is what the kernel says, and
+of farm-merge, which works in several processes, that of all together, sampled in a run that is not
+timed. What it wrote is counted. Medians and ranges go to the screen and to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ SIZES = {"S": 40, "L": 400}
 SLOW = {"pandas", "sqlite_utils", "dump", "duckdb"}
 """Run once at L: they take minutes, and their spread decides nothing."""
 
+SAMPLE_SECONDS = 0.005
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -47,6 +50,7 @@ def main() -> None:
     print(f"{arguments.kind} {arguments.size}: {len(shards)} files, {rows:,} rows,"
           f" {size / 1e6:,.0f} MB")  # fmt: skip
     runs: dict[str, list[tuple[float, float]]] = {}
+    together: dict[str, float] = {}
     for number in range(arguments.rounds):
         for contender in arguments.contenders:
             if reason := missing(contender):
@@ -57,7 +61,11 @@ def main() -> None:
                 continue
             if number and contender in SLOW and arguments.size == "L":
                 continue
-            seconds, megabytes = timed(contender, shards, arguments.data / "out.db", expected)
+            output = arguments.data / "out.db"
+            if contender.startswith("farm_merge") and contender not in together:
+                together[contender] = sampled(contender, shards, output)
+            seconds, megabytes = timed(contender, shards, output, expected)
+            megabytes = together.get(contender, megabytes)
             runs.setdefault(contender, []).append((seconds, megabytes))
             print(f"  round {number + 1}: {contender:22} {seconds:8.2f} s {megabytes:7.0f} MB",
                   flush=True)  # fmt: skip
@@ -96,13 +104,7 @@ def timed(
     contender: str, shards: list[Path], output: Path, expected: dict[str, int]
 ) -> tuple[float, float]:
     """Return the seconds and the peak memory in MB of a contender in a process of its own."""
-    output.unlink(missing_ok=True)
-    for suffix in ("-journal", "-wal", "-shm"):
-        output.with_name(output.name + suffix).unlink(missing_ok=True)
-    os.sync()
-    process = multiprocessing.get_context("fork").Process(
-        target=CONTENDERS[contender], args=(shards, output)
-    )
+    process = prepared(contender, shards, output)
     started = time.perf_counter()
     process.start()
     _, status, usage = os.wait4(process.pid, 0)
@@ -113,6 +115,47 @@ def timed(
         assert found == expected, f"{contender}: {found} instead of {expected}"
     output.unlink()
     return seconds, usage.ru_maxrss / 1024
+
+
+def sampled(contender: str, shards: list[Path], output: Path) -> float:
+    """Return the peak memory in MB of a contender and its children: what they share counts once."""
+    process = prepared(contender, shards, output)
+    process.start()
+    peak = 0
+    while process.exitcode is None:
+        peak = max(peak, sum(map(proportional_kilobytes, descendants(process.pid))))
+        process.join(SAMPLE_SECONDS)
+    output.unlink()
+    return peak / 1024
+
+
+def prepared(contender: str, shards: list[Path], output: Path) -> multiprocessing.Process:
+    """Take away what the last one left, and return the process that is to run."""
+    output.unlink(missing_ok=True)
+    for suffix in ("-journal", "-wal", "-shm"):
+        output.with_name(output.name + suffix).unlink(missing_ok=True)
+    os.sync()
+    return multiprocessing.get_context("fork").Process(
+        target=CONTENDERS[contender], args=(shards, output)
+    )
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they started."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:  # it is gone
+        return []
+    children = list(map(int, text.split()))
+    return children + [each for child in children for each in descendants(child)]
+
+
+def proportional_kilobytes(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
 
 
 def report(

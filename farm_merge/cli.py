@@ -352,17 +352,24 @@ def _merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progr
         hidden: Whether nothing is drawn.
         lines: Whether a line is printed for each simulation as it is merged.
     """
+
+    def tell(event: Progress, write: Callable[[str], None]) -> None:
+        if event.phase == "wait":
+            click.echo(f"Waiting: {event.message}", err=True)
+        elif lines and event.message and not hidden:
+            write(event.message)
+
+    if hidden or not sys.stderr.isatty():
+        yield lambda event: tell(event, click.echo)
+        return
+    # A tenth of a small merge's time, so it is imported where a bar is seen.
     from tqdm import tqdm
 
-    with tqdm(unit=" files", leave=False, disable=hidden or not sys.stderr.isatty()) as bar:
+    with tqdm(unit=" files", leave=False) as bar:
 
         def show(event: Progress) -> None:
-            if event.phase == "wait":
-                click.echo(f"Waiting: {event.message}", err=True)
-                return
-            if lines and event.message and not hidden:
-                tqdm.write(event.message)
-            if not bar.disable and event.phase != "plan":
+            tell(event, tqdm.write)
+            if event.phase not in {"wait", "plan"}:
                 _advance(bar, event)
 
         yield show

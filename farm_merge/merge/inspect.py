@@ -331,16 +331,17 @@ class _Examination:
                 rows = self._connection.execute(f"SELECT DISTINCT simulation_id FROM source.{name}")
                 found.update(each for (each,) in rows)
                 continue
-            total, filled, least, most = self._ask(
-                "SELECT count(*), count(simulation_id), min(simulation_id), max(simulation_id)"
-                f" FROM source.{name}"
-            )
-            unnamed = unnamed or total != filled
-            if least == most:
-                found.update({least} - {None})
-            else:
-                rows = self._connection.execute(f"SELECT DISTINCT simulation_id FROM source.{name}")
-                found.update({each for (each,) in rows} - {None})
+            if only := self._only_id(name):
+                found.add(only)
+                continue
+            ids = {
+                each
+                for (each,) in self._connection.execute(
+                    f"SELECT DISTINCT simulation_id FROM source.{name}"
+                )
+            }
+            unnamed = unnamed or None in ids
+            found.update(ids - {None})
         texts = {each for each in found if isinstance(each, str)}
         if self._kind == "foreign":
             # Numbers start anew in every file, and rows without an id could be anybody's.
@@ -349,6 +350,17 @@ class _Examination:
         if odd := found - texts:
             self._problems.append(f"has a simulation_id that is no text: {odd.pop()!r}")
         return texts, True
+
+    def _only_id(self, table: str) -> object:
+        """Return the id that all rows of a table have; None where there is none, or another."""
+        first = self._connection.execute(f"SELECT simulation_id FROM source.{table} LIMIT 1")
+        (only,) = first.fetchone() or (None,)
+        (others,) = self._ask(
+            f"SELECT EXISTS (SELECT 1 FROM source.{table}"
+            " WHERE simulation_id COLLATE BINARY IS NOT :only)",
+            only=only,
+        )
+        return None if others else only
 
     def _registered(self) -> set[object]:
         """Return the ids in `simulations`; integers there say nothing, they are 1 in every file."""
@@ -423,12 +435,13 @@ class _Examination:
         if mapping.target not in DATA_TABLES or source == today().tables[mapping.target]:
             return
         columns = dict(mapping.columns)
+        keyed = mapping.target == "agent_states" and _has_ids_of_their_keys(source, facts)
         required = [
             each.name
             for each in mapping.definition.stored
             if each.not_null and not _is_surely_filled(source, columns.get(each.name))
         ]
-        if required:
+        if required and not keyed:
             asked = ", ".join(f"sum({columns.get(name, 'NULL')} IS NULL)" for name in required)
             for name, missing in zip(
                 required, self._ask(f"SELECT {asked} {mapping.origin}"), strict=True
@@ -438,19 +451,16 @@ class _Examination:
                         f"table {mapping.source}: {missing:,} rows have no {name},"
                         f" which {mapping.target} needs"
                     )
-        self._look_for_duplicates(mapping, source, facts)
+        if not keyed:
+            self._look_for_duplicates(mapping, source)
 
-    def _look_for_duplicates(
-        self, mapping: TableMapping, source: TableDefinition, facts: Facts
-    ) -> None:
+    def _look_for_duplicates(self, mapping: TableMapping, source: TableDefinition) -> None:
         columns = dict(mapping.columns)
         keys = [columns.get(name, "NULL") for name in mapping.definition.key_names]
         own_key = {f"t.{quoted(name)}" for name in source.key_names}
         if own_key and own_key <= {*keys, 't."simulation_id"'}:
             return
         if any(key.startswith("row_number()") for key in keys):
-            return
-        if mapping.target == "agent_states" and _has_ids_of_their_keys(source, facts):
             return
         terms = ", ".join([mapping.simulation, *keys])
         duplicates = self._connection.execute(
@@ -599,10 +609,12 @@ class _Examination:
 
 
 def _has_ids_of_their_keys(states: TableDefinition, facts: Facts) -> bool:
-    """Tell whether every state's unique id is made of its key, so that no key can come twice."""
-    step, agent = states.column("step_number"), states.column("agent_id")
+    """Tell whether every state's unique id is made of its key: no key has NULL or comes twice."""
+    own, step, agent = map(states.column, ("id", "step_number", "agent_id"))
     return (
-        states.key_names == ("id",)
+        own is not None
+        and own.not_null
+        and states.key_names == ("id",)
         and not facts.original_ids
         and step is not None
         and "INT" in step.declared_type.upper()  # else 1 and 1.0 are two ids of one key

@@ -31,8 +31,9 @@ __all__ = ["WorkerDiedError", "Workers", "prefetched"]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_TASKS_EACH = 2
-"""What a process has to do next waits for it, so that it never waits."""
+_TASKS_EACH, _AHEAD_EACH = 2, 4
+"""What a process has to do next waits for it, so that it never waits; but results that wait for an
+earlier one take memory."""
 
 
 class WorkerDiedError(Exception):
@@ -117,7 +118,7 @@ def _in_processes(
         given = 0
         for number in range(count):
             while number not in done:
-                while free and given < count:
+                while free and given < min(count, number + _AHEAD_EACH * jobs):
                     connection = free.popleft()
                     connection.send(given)
                     given += 1
@@ -151,10 +152,13 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
             processes.append(process)
         yield connections
     finally:
-        for connection in connections:
-            connection.close()
+        # They have nothing to do, or nobody wants what they do; one may wait for the lock of a
+        # process that was killed.
         for process in processes:
+            process.kill()
+        for process, connection in zip(processes, connections, strict=True):
             process.join()
+            connection.close()
 
 
 def _serve(work: Callable[[int], Any], connection: Connection, parents: list[Connection]) -> None:
