@@ -153,7 +153,7 @@ _on_duplicate_row = click.option(
     show_default=True,
     help="How a new output is written: row by row (attach), page by page (graft), or as it suits.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Threads; one a core by default.")
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes; one a core by default.")
 @click.option(
     "--archive",
     type=click.Path(file_okay=False, path_type=Path),
@@ -365,6 +365,8 @@ def _merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progr
     # A tenth of a small merge's time, so it is imported where a bar is seen.
     from tqdm import tqdm
 
+    # A thread that watches the bar would keep the merge from forking its workers.
+    tqdm.monitor_interval = 0
     with tqdm(unit=" files", leave=False) as bar:
 
         def show(event: Progress) -> None:

@@ -145,8 +145,11 @@ def graft(
         return _Transplanted(loaded.fingerprint, loaded.metadata, counts, branches)
 
     try:
-        with _metadata(partial, folder) as keep:
-            for number, future in workers.each(transplanted, len(groups)):
+        with (
+            _metadata(partial, folder) as keep,
+            closing(workers.each(transplanted, len(groups))) as results,
+        ):
+            for number, future in results:
                 group = groups[number]
                 source = group[0].source
                 try:

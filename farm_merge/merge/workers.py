@@ -22,7 +22,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
 
@@ -65,8 +65,8 @@ class Workers:
 
     def each(
         self, work: Callable[[int], _Result], count: int
-    ) -> Iterator[tuple[int, Future[_Result]]]:
-        """Yield numbers from 0 in their order, each with what is made of it."""
+    ) -> Generator[tuple[int, Future[_Result]], None, None]:
+        """Yield numbers from 0 in their order, each with what is made of it; to be closed."""
         if self._forks:
             return _in_processes(work, count, self._jobs)
         return _in_threads(work, count, self._jobs)
@@ -74,7 +74,7 @@ class Workers:
 
 def prefetched(
     items: Iterable[_Item], submit: Callable[[_Item], Future[_Result]], ahead: int
-) -> Iterator[tuple[_Item, Future[_Result]]]:
+) -> Generator[tuple[_Item, Future[_Result]], None, None]:
     """Yield items in their order, each with what is made of it elsewhere, a few ahead.
 
     Args:
@@ -104,14 +104,14 @@ def _may_fork() -> bool:
 
 def _in_threads(
     work: Callable[[int], _Result], count: int, jobs: int
-) -> Iterator[tuple[int, Future[_Result]]]:
+) -> Generator[tuple[int, Future[_Result]], None, None]:
     with ThreadPoolExecutor(jobs) as pool:
         yield from prefetched(range(count), lambda number: pool.submit(work, number), jobs)
 
 
 def _in_processes(
     work: Callable[[int], _Result], count: int, jobs: int
-) -> Iterator[tuple[int, Future[_Result]]]:
+) -> Generator[tuple[int, Future[_Result]], None, None]:
     with _forked(work, min(jobs, count)) as connections:
         free = deque([*connections] * _TASKS_EACH)
         done: dict[int, Future[_Result]] = {}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -143,17 +147,17 @@ def is_alive(pid):
 def test_workers_end_with_their_parent(make_shard, tmp_path, how):
     shards = [make_shard(name, steps=300) for name in "abcdefghijkl"]
     output = tmp_path / "exp.db"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", SLOW, str(output), *map(str, shards)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-    )
-    process.stdout.readline()
-    workers = children(process.pid)
-    assert len(workers) == 2
-    process.send_signal(how)
-    process.communicate(timeout=30)
+    ) as process:
+        process.stdout.readline()
+        workers = children(process.pid)
+        assert len(workers) == 2
+        process.send_signal(how)
+        process.communicate(timeout=30)
     assert process.returncode in {-how, 130}
     deadline = time.monotonic() + 10
     while any(map(is_alive, workers)) and time.monotonic() < deadline:
@@ -163,3 +167,23 @@ def test_workers_end_with_their_parent(make_shard, tmp_path, how):
     again = run("from farm_merge.cli import main; main()", "-q", *shards, "-o", output)
     assert again.returncode == 0, again.stderr
     assert content(output) == union(*shards)
+
+
+@forks
+def test_a_bar_on_a_terminal_does_not_keep_a_merge_from_forking(make_shard, tmp_path):
+    shards = [make_shard(name, steps=300) for name in "abcd"]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW.replace('"-q", ', ""), str(tmp_path / "exp.db"), *shards],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        process.stdout.readline()
+        workers = children(process.pid)
+        process.stdout.read()
+    assert process.returncode == 0
+    assert b"copy" in os.read(ours, 10_000)
+    os.close(ours)
+    assert len(workers) == 2
