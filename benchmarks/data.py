@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from farm_merge.driver import file_uri, sqlite3
 from farm_merge.schema import create_schema
+from farm_merge.sqlite import file_uri, sqlite3
 
 if TYPE_CHECKING:
     from pathlib import Path

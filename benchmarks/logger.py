@@ -17,9 +17,9 @@ import sqlalchemy
 from sqlalchemy.orm import Session
 
 from farm_merge.database import SimulationDatabase
-from farm_merge.driver import sqlite3
 from farm_merge.models import AgentStateModel
 from farm_merge.schema import create_schema
+from farm_merge.sqlite import sqlite3
 
 STATE = (50.0, 25.0, 3.5, 90.0, 100.0, 0, False, 0.5, 7)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from data import make_shards
 from peers import CONTENDERS, TABLES, missing
 
-from farm_merge.driver import sqlite3
+from farm_merge.sqlite import sqlite3
 
 SIZES = {"S": 40, "L": 400}
 SLOW = {"pandas", "sqlite_utils", "dump", "duckdb"}

@@ -14,9 +14,9 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from farm_merge.driver import sqlite3
-from farm_merge.merge.publish import sync
+from farm_merge.publish import sync
 from farm_merge.schema import DATA_TABLES, ddl
+from farm_merge.sqlite import sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from data import LEGACY_SCHEMA
 
-from farm_merge.driver import sqlite3
 from farm_merge.schema import DATA_TABLES
+from farm_merge.sqlite import sqlite3
 
 INDEX = "CREATE INDEX path ON agent_states (simulation_id, agent_id)"
 

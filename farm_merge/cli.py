@@ -28,7 +28,7 @@ from farm_merge.console import (
     print_table,
     told_errors,
 )
-from farm_merge.errors import ShardError
+from farm_merge.errors import ShardError, for_command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +44,9 @@ else:
 __all__ = ["main"]
 
 _SOME_LEFT_OUT = 3
+_PLANNING = ("simulation_id", "include_running", "on_conflict", "on_bad_shard",
+             "on_duplicate_row", "jobs")  # fmt: skip
+"""The options of a merge that decide about its plan."""
 
 
 class FirstWord(DefaultGroup):
@@ -187,25 +190,26 @@ def merge(
       3    merged, some inputs left out
       130  interrupted
     """
-    from farm_merge.merge import describe_plan, merge_shards, plan_merge
+    from farm_merge.merge import describe_plan, describe_report, merge_shards, plan_merge
 
     if options["archive"] and options["verify"] == "none":
         raise click.UsageError("--archive moves only what is verified: not with --verify none")
     found = _with_stdin(paths)
     with told_errors(), _merge_bar(hidden=quiet or as_json, lines=verbose) as progress:
         if dry_run:
-            plan = plan_merge(found, output, progress=progress, **options)
+            planning = {name: options[name] for name in _PLANNING}
+            plan = plan_merge(found, output, progress=progress, **planning)
         else:
             report = merge_shards(found, output, progress=progress, **options)
     if dry_run:
-        described = describe_plan(plan, output)
+        described = describe_plan(plan)
         if as_json:
             click.echo(json.dumps(described, indent=2))
         elif not quiet:
             _print_plan(described)
         sys.exit(_exit_code(plan.left_out, writes=bool(plan.to_write)))
     if as_json:
-        click.echo(json.dumps(asdict(report), default=str, indent=2))
+        click.echo(json.dumps(describe_report(report), indent=2))
     elif not quiet:
         _print_merge(report, verbose=verbose)
     writes = any(each.action.writes for each in report.simulations)
@@ -225,16 +229,15 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
       1    none can be merged
       3    some cannot
     """
-    from farm_merge.merge import describe_inspection, find_shards, inspect_shard
+    from farm_merge.merge import describe_input, find_shards, inspect_shard
 
     described: list[dict[str, Any]] = []
     with told_errors():
         for path in find_shards(_with_stdin(paths)):
             try:
-                described.append(describe_inspection(inspect_shard(path, on_duplicate_row)))
+                described.append(describe_input(inspect_shard(path, on_duplicate_row)))
             except ShardError as exc:
-                problem = str(exc).removeprefix(f"{path}: ")
-                described.append({"path": str(path), "problem": problem})
+                described.append({"path": str(path), "problem": exc.reason})
             if not as_json:
                 _print_inspection(described[-1])
     if as_json:
@@ -274,7 +277,7 @@ def verify(
         report = audit(
             database,
             _with_stdin(shards),
-            template=simulation_id,
+            simulation_id=simulation_id,
             on_duplicate_row=on_duplicate_row,
             progress=progress,
         )
@@ -402,7 +405,8 @@ def _sweep_bar() -> Iterator[Callable[..., None]]:
 
 def _print_merge(report: MergeReport, *, verbose: bool) -> None:
     for left in report.left_out:
-        click.echo(f"left out: {_where(left.path, left.simulation_id)}: {left.reason}", err=True)
+        where = _where(left.path, left.simulation_id)
+        click.echo(f"left out: {where}: {left.explained(for_command_line)}", err=True)
     for note in (*report.notes, *(report.details if verbose else ())):
         click.echo(f"note: {note}", err=True)
     for before, after in report.archived if verbose else ():

@@ -10,9 +10,9 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.driver import quoted
 from farm_merge.errors import FarmMergeError
 from farm_merge.reading import chosen_simulations, parsed_parameters, reading
+from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from farm_merge.driver import sqlite3
+    from farm_merge.sqlite import sqlite3
 
 __all__ = [
     "compare_simulations",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from farm_merge.errors import FarmMergeError
+from farm_merge.errors import FarmMergeError, for_command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ def told_errors() -> Iterator[None]:
     try:
         yield
     except FarmMergeError as exc:
-        click.echo(f"Error: {exc}", err=True)
+        click.echo(f"Error: {exc.message(for_command_line)}", err=True)
         sys.exit(NOTHING_DONE)
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command again finishes the job.", err=True)

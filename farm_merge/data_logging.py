@@ -13,8 +13,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.driver import sqlite3
 from farm_merge.errors import FarmMergeError, InvalidRecordError
+from farm_merge.sqlite import sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

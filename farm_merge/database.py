@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from farm_merge.config import DatabaseConfig, SimulationConfig
 from farm_merge.data_logging import DataLogger
-from farm_merge.driver import file_uri, quoted, sqlite3
 from farm_merge.errors import (
     FarmMergeError,
     InvalidRecordError,
@@ -21,6 +20,7 @@ from farm_merge.errors import (
 )
 from farm_merge.provenance import provenance
 from farm_merge.schema import DATA_TABLES, SCHEMA_VERSION, create_schema, is_current, now
+from farm_merge.sqlite import file_uri, quoted, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -335,7 +335,7 @@ class InMemorySimulationDatabase(SimulationWriter):
             ConflictError: If the experiment database has other data under this simulation_id.
         """
         from farm_merge.merge import merge_shards
-        from farm_merge.merge.publish import link_new, require_usable
+        from farm_merge.publish import link_new, require_usable
 
         started = time.perf_counter()
         output = Path(db_path)
@@ -419,7 +419,7 @@ def open_database(path: Path, config: SimulationConfig | None) -> sqlite3.Connec
 
 def close_database(connection: sqlite3.Connection) -> None:
     """Close a database and leave it as one file, unless others have it open."""
-    from farm_merge.merge.publish import settle
+    from farm_merge.publish import settle
 
     with closing(connection):
         settle(connection)

@@ -13,9 +13,9 @@ from farm_merge.database import (
     open_session,
     set_simulation_status,
 )
-from farm_merge.driver import file_uri
 from farm_merge.reading import frame
 from farm_merge.schema import now
+from farm_merge.sqlite import file_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote
 
-from farm_merge.driver import quoted
 from farm_merge.errors import FarmMergeError, ShardError
-from farm_merge.merge.definition import affinity
-from farm_merge.merge.publish import new_folder
+from farm_merge.merge.tables.definition import affinity
+from farm_merge.publish import new_folder
 from farm_merge.reading import column_types, reading, selection, table_names
 from farm_merge.schema import METADATA_TABLES
+from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from farm_merge.driver import file_uri, quoted, sqlite3
 from farm_merge.errors import FarmMergeError, OutputError, ShardError
-from farm_merge.merge.copy import column_list, remove_simulation
-from farm_merge.merge.publish import (
+from farm_merge.merge.inputs.file import companions, snapshot
+from farm_merge.merge.tables.changes import index_changes, table_changes
+from farm_merge.merge.tables.structure import read_structure, today
+from farm_merge.merge.write.registry import column_list, remove_simulation
+from farm_merge.publish import (
     building,
     existing_output,
     locked,
@@ -24,17 +26,15 @@ from farm_merge.merge.publish import (
     new_output,
     sync,
 )
-from farm_merge.merge.source import attached, companions, snapshot
-from farm_merge.merge.structure import read_structure, today
-from farm_merge.merge.target import gains
 from farm_merge.reading import chosen_simulations, parsed_parameters, reading
 from farm_merge.schema import LEDGER, create_schema
+from farm_merge.sqlite import attached, file_uri, quoted, sqlite3, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
 
-    from farm_merge.merge.structure import Structure
+    from farm_merge.merge.tables.structure import Structure
 
 __all__ = [
     "Vacuumed",
@@ -112,15 +112,10 @@ def remove_simulations(
     with _told(path), locked(path, _silent), existing_output(path) as connection:
         structure = read_structure(connection)
         rows: dict[str, int] = {}
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection, "IMMEDIATE"):
             for number, each in enumerate(chosen, start=1):
                 rows[each] = remove_simulation(connection, structure, each)
                 progress(number, len(chosen))
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
     return rows
 
 
@@ -313,15 +308,14 @@ def _file_name(name: str) -> str:
 def _write_part(part: Path, database: Path, structure: Structure, ids: list[str]) -> None:
     chosen = json.dumps(ids)
     where = "simulation_id IN (SELECT value FROM json_each(:ids))"
-    with building(part) as connection, attached(connection, file_uri(database, mode="ro"), "whole"):
-        connection.execute("BEGIN")
+    with (
+        building(part) as connection,
+        attached(connection, file_uri(database, mode="ro"), "whole"),
+        transaction(connection),
+    ):
         create_schema(connection)
-        for statement in gains(structure.tables):
+        for statement in (*table_changes(today(), structure), *index_changes(today(), structure)):
             connection.execute(statement)
-        for table, indexes in structure.indexes.items():
-            for index in indexes:
-                if index not in today().indexes.get(table, ()):
-                    connection.execute(index.create())
         for table in (*structure.content, "simulations", LEDGER):
             definition = structure.tables[table]
             if not (definition.merged or table in {"simulations", LEDGER}):
@@ -337,7 +331,6 @@ def _write_part(part: Path, database: Path, structure: Structure, ids: list[str]
             f"INSERT INTO main.experiments ({columns}) SELECT {columns} FROM whole.experiments"
             " WHERE experiment_id IN (SELECT experiment_id FROM main.simulations)"
         )
-        connection.execute("COMMIT")
     sync(part)
 
 

@@ -9,15 +9,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.driver import file_uri, quoted
 from farm_merge.reading import chosen_simulations, parsed_parameters, reading, table_names
 from farm_merge.schema import LEDGER
+from farm_merge.sqlite import file_uri, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import PathLike
 
-    from farm_merge.driver import sqlite3
+    from farm_merge.sqlite import sqlite3
 
 __all__ = ["describe_database", "list_simulations", "shortened"]
 

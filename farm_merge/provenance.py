@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from farm_merge import __version__
-from farm_merge.driver import sqlite3
+from farm_merge.sqlite import sqlite3
 
 __all__ = ["provenance"]
 

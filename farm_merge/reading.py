@@ -7,9 +7,9 @@ import re
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.driver import file_uri, quoted, sqlite3
 from farm_merge.errors import FarmMergeError, ShardError
 from farm_merge.schema import is_current
+from farm_merge.sqlite import file_uri, quoted, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

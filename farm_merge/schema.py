@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from farm_merge.driver import sqlite3
+    from farm_merge.sqlite import sqlite3
 
 __all__ = [
     "APPLICATION_ID",
@@ -20,6 +20,7 @@ __all__ = [
     "DATA_TABLES",
     "LEDGER",
     "METADATA_TABLES",
+    "OUR_TABLES",
     "REGISTRY_TABLES",
     "SCHEMA_VERSION",
     "create_schema",
@@ -57,7 +58,10 @@ LEDGER = "merged_shards"
 """What came from where."""
 
 METADATA_TABLES = frozenset((*REGISTRY_TABLES, LEDGER))
-"""Tables that tell about simulations; all others are what simulations are made of."""
+"""Tables about simulations; all others are what simulations are made of."""
+
+OUR_TABLES = METADATA_TABLES.union(DATA_TABLES)
+"""The tables of today's schema."""
 
 
 @cache

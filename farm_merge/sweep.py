@@ -27,11 +27,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from farm_merge.config import SimulationConfig
 from farm_merge.database import SimulationDatabase
-from farm_merge.driver import file_uri, sqlite3
 from farm_merge.errors import ConflictError, FarmMergeError
 from farm_merge.merge import merge_shards
-from farm_merge.merge.publish import locked
+from farm_merge.publish import locked
 from farm_merge.simulation import run_simulation
+from farm_merge.sqlite import file_uri, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farm_merge.driver import file_uri, sqlite3
 from farm_merge.schema import DATA_TABLES, create_schema
+from farm_merge.sqlite import file_uri, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ import pytest
 
 from farm_merge.config import SimulationConfig
 from farm_merge.database import SimulationDatabase
-from farm_merge.driver import sqlite3
 from farm_merge.errors import FarmMergeError, InvalidRecordError
+from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 
 STATE = ("a1", 1.0, 2.0, 3.0, 90.0, 100.0, 0, False, 0.5, 7)

@@ -10,7 +10,6 @@ from sqlalchemy import select
 
 from farm_merge.config import SimulationConfig
 from farm_merge.database import InMemorySimulationDatabase, SimulationDatabase
-from farm_merge.driver import file_uri, sqlite3
 from farm_merge.errors import (
     ConflictError,
     FarmMergeError,
@@ -19,6 +18,7 @@ from farm_merge.errors import (
     SimulationExistsError,
 )
 from farm_merge.models import AgentStateModel, Simulation
+from farm_merge.sqlite import file_uri, sqlite3
 from tests.conftest import content, query
 from tests.test_data_logging import RESOURCE, STATE
 

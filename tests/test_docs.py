@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from farm_merge.cli import main
-from farm_merge.driver import sqlite3
 from farm_merge.merge import merge_shards
+from farm_merge.sqlite import sqlite3
 
 DOCS = Path(__file__).parents[1] / "docs"
 QUERIES = re.findall(

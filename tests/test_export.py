@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from farm_merge.cli import main
-from farm_merge.driver import sqlite3
 from farm_merge.errors import FarmMergeError, OutputError, ShardError
 from farm_merge.export import export_tables
 from farm_merge.merge import merge_shards
+from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 
 STATES = (

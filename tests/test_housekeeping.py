@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from farm_merge.cli import main
-from farm_merge.driver import sqlite3
 from farm_merge.errors import FarmMergeError, OutputError, ShardError
 from farm_merge.housekeeping import (
     archive_database,
@@ -22,6 +21,7 @@ from farm_merge.housekeeping import (
     vacuum_database,
 )
 from farm_merge.merge import audit, merge_shards
+from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query, union
 from tests.merge.eras import write_era
 
@@ -244,7 +244,7 @@ def test_a_full_or_closed_folder_is_told_without_a_traceback(experiment, tmp_pat
 
 
 def test_a_database_that_another_is_writing_is_told(experiment, monkeypatch):
-    monkeypatch.setattr("farm_merge.merge.publish._BUSY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("farm_merge.sqlite.BUSY_TIMEOUT_SECONDS", 0.1)
     with closing(sqlite3.connect(str(experiment), isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         monkeypatch.setattr("farm_merge.reading._BUSY_TIMEOUT_SECONDS", 0.1)

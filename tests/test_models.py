@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from farm_merge import models, schema
-from farm_merge.driver import sqlite3
+from farm_merge.sqlite import sqlite3
 
 ROOT = Path(__file__).parent.parent
 

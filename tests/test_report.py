@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from farm_merge.cli import main
-from farm_merge.driver import sqlite3
 from farm_merge.merge import merge_shards
 from farm_merge.report import write_report
+from farm_merge.sqlite import sqlite3
 from farm_merge.sweep import Sweep, run_sweep
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -10,10 +10,10 @@ import pytest
 
 from farm_merge.config import SimulationConfig
 from farm_merge.database import InMemorySimulationDatabase
-from farm_merge.driver import sqlite3
 from farm_merge.experiment_database import ExperimentDatabase
 from farm_merge.schema import DATA_TABLES
 from farm_merge.simulation import ACTIONS, KINDS, _metrics, _World, run_simulation
+from farm_merge.sqlite import sqlite3
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from farm_merge.driver import sqlite3
 from farm_merge.errors import ConflictError, FarmMergeError
 from farm_merge.schema import DATA_TABLES
+from farm_merge.sqlite import sqlite3
 from farm_merge.sweep import Run, Sweep, load_sweep, run_sweep, summarize
 
 DEFAULT = Path(str(files("farm_merge").joinpath("default_sweep.toml")))

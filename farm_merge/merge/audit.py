@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from farm_merge.driver import quoted, sqlite3
-from farm_merge.errors import FarmMergeError, OutputError
-from farm_merge.merge.definition import folded
-from farm_merge.merge.find import find_shards
-from farm_merge.merge.inspect import inspect_shard, with_common_keys
-from farm_merge.merge.naming import named
-from farm_merge.merge.pipeline import read_state
-from farm_merge.merge.publish import read_output, require_usable
-from farm_merge.merge.rewrite import as_shard, count_changes
-from farm_merge.merge.source import attached
-from farm_merge.merge.structure import read_structure
-from farm_merge.merge.target import make_target
-from farm_merge.merge.verify import differences
-from farm_merge.schema import LEDGER
+from farm_merge.errors import FarmMergeError, OutputError, require_choice
+from farm_merge.merge.inputs.find import find_shards
+from farm_merge.merge.inputs.inspect import inspect_shard, with_common_keys
+from farm_merge.merge.options import OnDuplicateRow
+from farm_merge.merge.plan.naming import with_names
+from farm_merge.merge.plan.output import look_at_output
+from farm_merge.merge.plan.target import make_target
+from farm_merge.merge.tables.content import differing_tables
+from farm_merge.merge.tables.definition import folded
+from farm_merge.merge.tables.structure import read_structure
+from farm_merge.merge.write.check import side_by_side
+from farm_merge.publish import read_output, require_usable
+from farm_merge.sqlite import quoted, sqlite3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from os import PathLike
 
-    from farm_merge.merge.inspect import Inspection, OnDuplicateRow
+    from farm_merge.merge.inputs.input import Input
+    from farm_merge.merge.plan.output import Output
 
 __all__ = ["Audit", "audit"]
 
@@ -60,7 +58,7 @@ def audit(
     output: str | PathLike[str],
     shards: Iterable[str | PathLike[str]] = (),
     *,
-    template: str | None = None,
+    simulation_id: str | None = None,
     on_duplicate_row: OnDuplicateRow = "error",
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -69,61 +67,59 @@ def audit(
     Args:
         output: The experiment database.
         shards: Files, folders and patterns whose simulations are compared with the output's, every
-            table, every value and its type, in whatever order the rows stand.
-        template: What runs were called whose files do not tell it, as for `merge_shards`.
+            table, every value and its type, in whatever order the rows are.
+        simulation_id: What runs were called whose files do not name them, as for `merge_shards`.
         on_duplicate_row: Which of several rows with one key was carried.
         progress: Called with the number of shards compared, and of all.
 
     Raises:
+        InvalidOptionError: If an option has a value that it does not know.
         OutputError: If the output is no experiment database, or damaged beyond reading.
     """
     output = Path(output)
+    require_choice("on_duplicate_row", on_duplicate_row, get_args(OnDuplicateRow))
     if not output.exists():
-        raise OutputError(f"{output}: no such file")
+        raise OutputError("no such file", path=output)
     require_usable(output)
     try:
-        return _audited(output, shards, template, on_duplicate_row, progress or _silent)
+        before = look_at_output(output)
+        counted, problems, notes = _check(before)
+        paths = find_shards(shards, output=output)
+        compared, differences = _compare(
+            before, paths, simulation_id, on_duplicate_row, progress or _silent
+        )
     except sqlite3.DatabaseError as exc:
-        raise OutputError(f"{output}: damaged, SQLite cannot read it ({exc})") from exc
-
-
-def _audited(
-    output: Path,
-    shards: Iterable[str | PathLike[str]],
-    template: str | None,
-    on_duplicate_row: OnDuplicateRow,
-    progress: Callable[[int, int], None],
-) -> Audit:
-    with read_output(output) as connection:
-        problems = [*_damage(connection)]
-        ids = {each for (each,) in connection.execute("SELECT simulation_id FROM simulations")}
-        entries = _ledger(connection)
-        for simulation_id in sorted(ids & entries.keys()):
-            problems += _miscounted(connection, simulation_id, entries[simulation_id])
-        problems += [
-            f"simulation {each!r}: in the ledger, but not there" for each in entries.keys() - ids
-        ]
-        notes = [*_dangling(connection)]
-    if unmerged := ids - entries.keys():
-        notes.append(f"{len(unmerged):,} simulations were written here, and never merged")
-    paths = find_shards(shards, output=output)
-    compared = 0
-    found: list[str] = []
-    if paths:
-        inspect = partial(inspect_shard, on_duplicate_row=on_duplicate_row)
-        compared, found = _compare(output, paths, template, inspect, progress)
+        raise OutputError(f"damaged, SQLite cannot read it ({exc})", path=output) from exc
     return Audit(
         output,
-        len(ids),
-        len(ids & entries.keys()),
+        len(before.simulation_ids),
+        counted,
         compared,
-        (*problems, *found),
+        (*problems, *differences),
         tuple(notes),
     )
 
 
 def _silent(_done: int, _total: int) -> None:
     """Report to nobody."""
+
+
+def _check(output: Output) -> tuple[int, list[str], list[str]]:
+    """Return how many simulations were counted against the ledger, problems, and notes."""
+    ids = output.simulation_ids
+    entries = {entry.simulation_id: entry for entry in output.ledger}  # the newest of each
+    with read_output(output.path) as connection:
+        problems = [*_damage(connection)]
+        for simulation_id in sorted(ids & entries.keys()):
+            problems += _miscounted(connection, simulation_id, entries[simulation_id].row_counts)
+        problems += [
+            f"simulation {simulation_id!r}: in the ledger, but not there"
+            for simulation_id in entries.keys() - ids
+        ]
+        notes = [*_dangling(connection)]
+    if unmerged := ids - entries.keys():
+        notes.append(f"{len(unmerged):,} simulations were written here, and never merged")
+    return len(ids & entries.keys()), problems, notes
 
 
 def _damage(connection: sqlite3.Connection) -> Iterator[str]:
@@ -139,74 +135,69 @@ def _dangling(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"{table}: {number:,} rows refer to rows that {parent} does not have"
 
 
-def _ledger(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
-    """Return the rows by table that every simulation had when it was merged last."""
-    rows = connection.execute(f"SELECT simulation_id, row_counts FROM {LEDGER} ORDER BY merged_at")
-    return {simulation_id: json.loads(counts) for simulation_id, counts in rows}
-
-
 def _miscounted(
-    connection: sqlite3.Connection, simulation_id: str, expected: dict[str, int]
+    connection: sqlite3.Connection, simulation_id: str, expected: Mapping[str, int]
 ) -> Iterator[str]:
     content = read_structure(connection).content
-    for table in sorted({*content, *(folded(name) for name in expected)}):
-        wanted = next((rows for name, rows in expected.items() if folded(name) == table), 0)
+    wanted = {folded(table): rows for table, rows in expected.items()}
+    for table in sorted({*content, *wanted}):
         found = 0
         if table in content:
             (found,) = connection.execute(
                 f"SELECT count(*) FROM {quoted(table)} WHERE simulation_id = ?", (simulation_id,)
             ).fetchone()
-        if found != wanted:
+        if found != wanted.get(table, 0):
             yield (
-                f"simulation {simulation_id!r}, table {table}: {wanted:,} rows were merged,"
-                f" {found:,} are there"
+                f"simulation {simulation_id!r}, table {table}: {wanted.get(table, 0):,} rows were"
+                f" merged, {found:,} are there"
             )
 
 
 def _compare(
-    output: Path,
+    output: Output,
     paths: tuple[Path, ...],
     template: str | None,
-    inspect: Callable[[Path], Inspection],
+    on_duplicate_row: OnDuplicateRow,
     progress: Callable[[int, int], None],
 ) -> tuple[int, list[str]]:
-    """Compare shards with the output, one by one."""
+    """Compare shards with the output, one by one; return how many simulations, and the problems."""
     compared, problems = 0, []
-    state = read_state(output)
     with TemporaryDirectory(prefix="farm-merge-") as name:
         folder = Path(name)
 
-        def different(source: Inspection, simulation_id: str) -> list[str]:
-            target, misfits = make_target([source], state.structure, count_changes)
-            if source.path in misfits:
-                return [misfits[source.path]]
-            with (
-                read_output(output) as connection,
-                as_shard(source, target, folder) as uri,
-                attached(connection, uri, "shard"),
-            ):
-                left, right = read_structure(connection), read_structure(connection, "shard")
-                return list(differences(connection, simulation_id, left, right))
-
-        def same(source: Inspection, _rival: None, simulation_id: str) -> bool:
-            return not different(source, simulation_id)
+        def is_same(source: Input, _rival: None, simulation_id: str) -> bool:
+            return not _differing(output, source, simulation_id, folder)
 
         for number, path in enumerate(paths, start=1):
             try:
-                (source,) = named(
-                    with_common_keys([inspect(path)], state.structure), state, same, template
+                source = inspect_shard(path, on_duplicate_row)
+                (source,) = with_names(
+                    with_common_keys([source], output.structure), output, is_same, template
                 )
             except FarmMergeError as exc:
                 problems.append(str(exc))
                 continue
-            for found in source.simulations:
-                simulation_id = str(found.simulation_id)
+            for simulation in source.simulations:
+                simulation_id = str(simulation.simulation_id)
                 compared += 1
-                if simulation_id not in state.simulation_ids:
-                    problems.append(f"{path} [{simulation_id}]: not in {output}")
-                elif tables := different(source, simulation_id):
+                if simulation_id not in output.simulation_ids:
+                    problems.append(f"{path} [{simulation_id}]: not in {output.path}")
+                elif differing := _differing(output, source, simulation_id, folder):
                     problems.append(
-                        f"{path} [{simulation_id}]: differs from {output} in {', '.join(tables)}"
+                        f"{path} [{simulation_id}]: differs from {output.path} in"
+                        f" {', '.join(differing)}"
                     )
             progress(number, len(paths))
     return compared, problems
+
+
+def _differing(output: Output, source: Input, simulation_id: str, folder: Path) -> list[str]:
+    """Return in which tables a simulation differs from that of an input, or why it must."""
+    target, misfits = make_target([source], output.structure)
+    if source.path in misfits:
+        return [misfits[source.path].reason]
+    with (
+        read_output(output.path) as connection,
+        side_by_side(connection, source, target, folder) as (left, right),
+    ):
+        return list(differing_tables(connection, simulation_id, left, right))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from farm_merge.driver import sqlite3
+from farm_merge.sqlite import sqlite3
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from farm_merge.driver import sqlite3
-from farm_merge.errors import OutputError
+from farm_merge.errors import InvalidOptionError, OutputError
 from farm_merge.merge import audit, merge_shards
+from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 from tests.merge.eras import write_era
 
@@ -145,7 +145,7 @@ def test_merged_inputs_move_to_the_archive_and_nothing_else_does(make_shard, tmp
 
 def test_nothing_moves_where_nothing_was_verified(make_shard, tmp_path):
     shard = make_shard("a")
-    with pytest.raises(OutputError, match="verified"):
+    with pytest.raises(InvalidOptionError, match="verified"):
         merge_shards([shard], tmp_path / "exp.db", verify="none", archive=tmp_path / "archive")
     assert shard.exists()
 
@@ -170,16 +170,16 @@ def test_a_wal_moves_with_its_file(make_shard, tmp_path):
 
 def test_verification_by_content_sees_what_counting_does_not(make_shard, tmp_path, monkeypatch):
     """A copy that changes a value on the way is stopped before it is kept."""
-    from farm_merge.merge import copy
+    from farm_merge.merge.write import attach
 
-    honest = copy._copy_rows
+    honest = attach.copy_rows
 
     def dishonest(connection, found, target, simulation_id):
         rows = honest(connection, found, target, simulation_id)
         connection.execute("UPDATE main.agents SET position_x = position_x + 1")
         return rows
 
-    monkeypatch.setattr(copy, "_copy_rows", dishonest)
+    monkeypatch.setattr(attach, "copy_rows", dishonest)
     shard = make_shard("a")
     merge_shards([shard], tmp_path / "counts.db")
     with pytest.raises(OutputError, match="table agents: the output differs"):

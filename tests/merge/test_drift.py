@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from farm_merge.errors import ShardError
+from farm_merge.errors import FarmMergeError, ShardError
 from farm_merge.merge import Action, audit, merge_shards, plan_merge
 from tests.conftest import query
 from tests.merge.eras import write, write_era
@@ -215,7 +215,7 @@ def test_a_template_names_them(tmp_path):
 def test_a_template_that_names_nothing_apart_is_refused(tmp_path, template, match):
     for name in ("run_1", "run_2"):
         simple(tmp_path / name / "simulation.db", f"'{name}'")
-    with pytest.raises(ShardError, match=match):
+    with pytest.raises(FarmMergeError, match=match):
         merge_shards(
             [tmp_path / "run_1", tmp_path / "run_2"], tmp_path / "exp.db", simulation_id=template
         )

@@ -6,10 +6,10 @@ from contextlib import closing
 
 import pytest
 
-from farm_merge.driver import sqlite3
 from farm_merge.errors import ShardError
 from farm_merge.merge import Action, audit, inspect_shard, merge_shards, plan_merge
-from farm_merge.merge.definition import parse_index, parse_table
+from farm_merge.merge.tables.parser import parse_index, parse_table
+from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 from tests.merge.eras import write
 

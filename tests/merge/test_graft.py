@@ -12,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from farm_merge.driver import sqlite3
 from farm_merge.errors import ShardError
-from farm_merge.merge import build, graft, merge_shards
+from farm_merge.merge import merge_shards
+from farm_merge.merge.pages import graft
+from farm_merge.merge.write import write
 from farm_merge.schema import create_schema
+from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query, union
 from tests.merge.eras import write_era
 
@@ -290,7 +292,7 @@ def test_the_page_of_the_lock_byte_stays_unused(make_shard, tmp_path, monkeypatc
         self.pages.take(2**30 // 4096 - 100 - self.pages.taken)
 
     monkeypatch.setattr(graft.Grafting, "__init__", far)
-    monkeypatch.setattr(build, "check", lambda *_: None)
+    monkeypatch.setattr(write, "check_new_output", lambda *_: None)
     merge_shards(sources, tmp_path / "exp.db", engine="graft")
     assert (tmp_path / "exp.db").stat().st_size > 2**30
     found = query(tmp_path / "exp.db", "PRAGMA integrity_check(100000)")

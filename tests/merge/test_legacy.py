@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from farm_merge.driver import sqlite3
 from farm_merge.errors import ShardError
 from farm_merge.merge import Action, audit, inspect_shard, merge_shards
+from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 from tests.merge.eras import write_era
 
@@ -382,7 +382,7 @@ def test_every_row_of_a_real_file_arrives(path, tmp_path):
 def test_the_wal_of_a_killed_run_is_read(tmp_path):
     killed = next(path for path in real_files() if path.with_name(f"{path.name}-wal").exists())
     report = merge_shards([killed], tmp_path / "exp.db")
-    assert [each.reason for each in report.left_out if "--include-running" in each.reason]
+    assert ["include_running=True" in left.explained() for left in report.left_out] == [True]
     merge_shards([killed], tmp_path / "exp.db", include_running=True)
     assert query(tmp_path / "exp.db", "SELECT count(*) FROM agent_states") == [(1764,)]
     ((parameters,),) = query(tmp_path / "exp.db", "SELECT parameters FROM simulations")

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from farm_merge.driver import sqlite3
 from farm_merge.errors import ConflictError, OutputError, ShardError
-from farm_merge.merge import Action, merge_shards, pipeline
+from farm_merge.merge import Action, merge_shards
+from farm_merge.merge.inputs import survey
 from farm_merge.schema import is_current
+from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query, union
 from tests.merge.eras import write_era
 
@@ -78,8 +79,8 @@ def test_a_file_that_the_ledger_knows_is_not_read_again(make_shard, tmp_path, mo
         raise AssertionError
 
     with monkeypatch.context() as forbidden:
-        forbidden.setattr(pipeline, "inspect_shard", read)
-        forbidden.setattr(pipeline, "glance_at_shard", read)
+        forbidden.setattr(survey, "inspect_file", read)
+        forbidden.setattr(survey, "inspect_briefly", read)
         report = merge_shards(shards, output)
     assert set(actions(report).values()) == {Action.ALREADY_MERGED}
     assert len(report.simulations) == 4
@@ -197,7 +198,7 @@ def test_a_wal_left_by_a_killed_run_is_read_and_its_folder_stays_as_it_was(make_
     shard = make_shard("a", journal_mode="WAL")
     script = (
         "import os, signal, sys\n"
-        "from farm_merge.driver import sqlite3\n"
+        "from farm_merge.sqlite import sqlite3\n"
         "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
         "row = ('a', 'late')\n"
         "connection.execute('INSERT INTO agents (simulation_id, agent_id) VALUES (?, ?)', row)\n"
@@ -317,7 +318,7 @@ def test_a_hot_journal_left_by_a_killed_run_is_rolled_back_elsewhere(make_shard,
     expected = content(shard)
     script = (
         "import os, signal, sys\n"
-        "from farm_merge.driver import sqlite3\n"
+        "from farm_merge.sqlite import sqlite3\n"
         "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
         "connection.execute('PRAGMA cache_size = 5')\n"
         "connection.execute('BEGIN')\n"

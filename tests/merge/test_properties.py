@@ -10,8 +10,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from farm_merge.driver import sqlite3
 from farm_merge.merge import Action, audit, merge_shards
+from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 
 SETTINGS = settings(

@@ -9,14 +9,15 @@ import textwrap
 
 import pytest
 
+from farm_merge.errors import StillWrittenError
 from farm_merge.merge import audit, inspect_shard, merge_shards
-from farm_merge.merge.locks import is_being_written
+from farm_merge.merge.inputs.file import look_at
 from tests.conftest import query
 from tests.merge.eras import write
 
 WRITER = """
     import sys, time
-    from farm_merge.driver import sqlite3
+    from farm_merge.sqlite import sqlite3
     connection = sqlite3.connect(sys.argv[1], isolation_level=None)
     connection.execute("PRAGMA journal_mode = " + sys.argv[2])
     connection.execute("PRAGMA cache_size = 10")
@@ -61,15 +62,16 @@ def live(tmp_path):
 @pytest.mark.parametrize("journal_mode", ["DELETE", "WAL"])
 def test_a_file_that_is_being_written_is_left_out_with_a_word(live, writer, tmp_path, journal_mode):
     process = writer(live, journal_mode)
-    assert is_being_written(live)
+    with pytest.raises(StillWrittenError):
+        look_at(live)
     report = merge_shards([live], tmp_path / "exp.db")
     (left,) = report.left_out
-    assert "--include-running" in left.reason
+    assert "include_running=True" in left.explained()
     assert not (tmp_path / "exp.db").exists()
     process.stdin.write("\n")
     process.stdin.flush()
     assert process.stdout.readline() == "done\n"
-    assert not is_being_written(live)
+    look_at(live)
 
 
 @pytest.mark.parametrize("journal_mode", ["DELETE", "WAL"])
@@ -100,7 +102,7 @@ def test_a_run_that_was_killed_while_writing_gives_what_it_committed(
     process.wait()
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     found = inspect_shard(live)
-    assert found.simulations[0].row_counts == {"t": 1}
+    assert found.contents.row_counts == ({"t": 1},)
     merge_shards([live], tmp_path / "out" / "exp.db", verify="content")
     assert query(tmp_path / "out" / "exp.db", "SELECT v FROM t") == [("committed",)]
     assert audit(tmp_path / "out" / "exp.db", [live]).problems == ()

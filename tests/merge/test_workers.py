@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from farm_merge.merge.workers import Workers
+from farm_merge.workers import Workers
 from tests.conftest import content, union
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
@@ -35,7 +35,7 @@ def run(script, *arguments):
 
 ORDER = """
 import os, random, sys, threading, time
-from farm_merge.merge.workers import Workers
+from farm_merge.workers import Workers
 
 def work(number):
     time.sleep(random.random() / 50)
@@ -85,10 +85,11 @@ def test_a_process_with_threads_is_not_forked():
 
 KILLED = """
 import os, signal, sys
-from farm_merge.merge import build, merge_shards
+from farm_merge.merge import merge_shards
+from farm_merge.merge.write import graft
 from farm_merge.errors import FarmMergeError
 
-honest, parent = build.transplant, os.getpid()
+honest, parent = graft.transplant, os.getpid()
 
 def transplant(shard, file, pages):
     if os.getpid() == parent:
@@ -96,7 +97,7 @@ def transplant(shard, file, pages):
     with pages._lock:
         os.kill(os.getpid(), signal.SIGKILL)
 
-build.transplant = transplant
+graft.transplant = transplant
 try:
     merge_shards(sys.argv[2:], sys.argv[1], engine="graft", jobs=2)
 except FarmMergeError as exc:
@@ -110,23 +111,23 @@ def test_a_worker_that_is_killed_ends_the_merge_with_a_word(make_shard, tmp_path
     shards = [make_shard(name, steps=300) for name in "abcd"]
     done = run(KILLED, tmp_path / "exp.db", *shards)
     assert "was killed" in done.stdout, done.stderr
-    assert "--jobs" in done.stdout
+    assert "jobs" in done.stdout
     assert [each.name for each in tmp_path.iterdir()] == ["shards"]
 
 
 SLOW = """
 import sys, time
-from farm_merge.merge import build
+from farm_merge.merge.write import graft
 from farm_merge.cli import main
 
-honest = build.transplant
+honest = graft.transplant
 
 def transplant(shard, file, pages):
     print("working", flush=True)
     time.sleep(0.5)
     return honest(shard, file, pages)
 
-build.transplant = transplant
+graft.transplant = transplant
 main(["-q", "--engine", "graft", "-j", "2", "-o", *sys.argv[1:]])
 """
 

@@ -1,0 +1,332 @@
+"""The file of an input: one look at its raw bytes, and reading it without leaving a trace.
+
+SQLite writes even when it only reads: a file in WAL mode gets `-wal` and `-shm` beside it, and a
+journal that a killed process left is rolled back into the file. So a file that stands alone is
+opened `immutable`, and one with a WAL or a journal is read from a private copy of both.
+
+Closing any descriptor of a database drops this process's SQLite locks on it
+(https://www.sqlite.org/howtocorrupt.html, section 2.2), so a file that is open here is refused, and
+every raw look ends before a connection opens.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import struct
+import sys
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from farm_merge.errors import ShardError, StillWrittenError
+from farm_merge.merge.inputs.transcode import transcode
+from farm_merge.merge.pages.header import HEADER_BYTES, read_header
+from farm_merge.sqlite import connect, file_uri, sqlite3
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import FileIO
+
+    from farm_merge.merge.pages.header import Header
+
+__all__ = [
+    "Identity",
+    "InputFile",
+    "companions",
+    "fingerprint",
+    "has_graftable_pages",
+    "identify",
+    "look_at",
+    "opened",
+    "readable",
+    "require_unchanged",
+    "snapshot",
+]
+
+_CHUNK_BYTES = 1 << 20
+
+# The bytes that SQLite locks (https://www.sqlite.org/fileformat2.html, section 1.3.2, and
+# https://www.sqlite.org/walformat.html, section 2.3.1).
+_PENDING_BYTE, _LOCKED_BYTES = 0x40000000, 512
+_WAL_WRITE_LOCK = 120
+
+# struct flock: its fields are in another order on macOS.
+_LINUX, _MACOS = "hhqqi", "qqihh"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which file is at a path, and when it was changed last."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """An input as a file.
+
+    Attributes:
+        path: Where it is.
+        identity: Which file was there when it was looked at.
+        header: What its first bytes say.
+        companions: The WAL and the journal beside it, where they hold anything: which files.
+        snapshot: A copy that is read in its stead, since a run is writing the file.
+    """
+
+    path: Path
+    identity: Identity
+    header: Header
+    companions: tuple[tuple[Path, Identity], ...] = ()
+    snapshot: Path | None = None
+
+    @property
+    def readable_path(self) -> Path:
+        """The file whose bytes are read."""
+        return self.snapshot or self.path
+
+
+def look_at(path: Path) -> InputFile:
+    """Look at a file once: which it is, what its header says, and whether it is being written.
+
+    Raises:
+        StillWrittenError: If another process is writing it.
+        ShardError: If it is no SQLite database, cannot be read, or is open in this process.
+    """
+    _refuse_open_here(path, identify(path))
+    try:
+        with path.open("rb", buffering=0) as file:
+            found = _identity(path, os.fstat(file.fileno()))
+            head = file.read(HEADER_BYTES)
+            is_written = _is_locked(file, _PENDING_BYTE, _LOCKED_BYTES)
+        is_written = is_written or _is_wal_locked(path)
+        header = read_header(head)
+        beside = companions(path)
+    except ValueError as exc:
+        raise ShardError("not a SQLite database (or an encrypted one)", path=path) from exc
+    except OSError as exc:
+        raise ShardError(f"cannot be read ({exc.strerror})", path=path) from exc
+    if is_written:
+        raise _still_written(path)
+    return InputFile(path, found, header, beside)
+
+
+def identify(path: Path) -> Identity:
+    """Return the identity of a regular file.
+
+    Raises:
+        ShardError: If there is nothing at `path` that could be read as a database.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError as exc:
+        what = "a link that points nowhere" if path.is_symlink() else "no such file"
+        raise ShardError(what, path=path) from exc
+    except OSError as exc:
+        raise ShardError(f"cannot be looked at ({exc.strerror})", path=path) from exc
+    return _identity(path, found)
+
+
+def _identity(path: Path, found: os.stat_result) -> Identity:
+    if not stat.S_ISREG(found.st_mode):
+        raise ShardError("not a regular file", path=path)
+    if found.st_size == 0:
+        reason = "empty; the run that should have written it did not get that far"
+        raise ShardError(reason, path=path)
+    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def require_unchanged(file: InputFile) -> None:
+    """Check that a file is what it was when it was looked at.
+
+    Raises:
+        ShardError: If it changed, or went.
+    """
+    if file.snapshot is not None:
+        return
+    if identify(file.path) != file.identity or companions(file.path) != file.companions:
+        raise ShardError(
+            "changed after it was inspected",
+            path=file.path,
+            remedy="run the merge again when it rests",
+        )
+
+
+def companions(path: Path) -> tuple[tuple[Path, Identity], ...]:
+    """Return the WAL and the journal beside a file, where they hold anything, and which they are.
+
+    Raises:
+        ShardError: If they cannot be looked at.
+    """
+    found = []
+    for suffix in ("-wal", "-journal"):
+        beside = path.with_name(path.name + suffix)
+        try:
+            status = beside.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as exc:
+            raise ShardError(f"cannot be looked at ({exc.strerror})", path=beside) from exc
+        if status.st_size > 0:
+            found.append((beside, _identity(beside, status)))
+    return tuple(found)
+
+
+def fingerprint(file: InputFile) -> str:
+    """Return a hash of the file and of the WAL or journal beside it, as 32 hexadecimal digits.
+
+    Raises:
+        ShardError: If the file cannot be read.
+    """
+    path = file.readable_path
+    digest = xxhash.xxh3_128()
+    try:
+        for part in (path, *(companion for companion, _ in companions(path))):
+            with part.open("rb", buffering=0) as opened_part:
+                _update(digest, opened_part)
+    except OSError as exc:
+        raise ShardError(f"cannot be read ({exc.strerror})", path=file.path) from exc
+    return digest.hexdigest()
+
+
+@contextmanager
+def opened(file: InputFile) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that reads a file, attached as `source`, untrusted and untouched.
+
+    Raises:
+        ShardError: If SQLite cannot read the file.
+    """
+    with readable(file) as uri:
+        try:
+            with closing(connect()) as connection:
+                connection.execute("ATTACH DATABASE ? AS source", (uri,))
+                connection.execute("PRAGMA query_only=ON")
+                yield connection
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:  # its words may be damaged too
+            identify(file.path)  # it may have gone meanwhile
+            raise ShardError(f"SQLite cannot read it ({exc})", path=file.path) from exc
+
+
+@contextmanager
+def readable(file: InputFile) -> Iterator[str]:
+    """Yield a URI under which SQLite reads what is committed in a file, and touches nothing else.
+
+    Text in UTF-16 comes as UTF-8, since SQLite attaches no database of another encoding.
+
+    Raises:
+        ShardError: If the file is damaged or changes while it is copied.
+    """
+    path = file.readable_path
+    beside = companions(path)
+    with ExitStack() as stack:
+        uri = file_uri(path, mode="ro", immutable=1)
+        if beside:
+            folder = stack.enter_context(TemporaryDirectory(prefix="farm-merge-"))
+            before = identify(path)
+            for part in (path, *(companion for companion, _ in beside)):
+                shutil.copyfile(part, Path(folder, part.name))
+            if identify(path) != before or companions(path) != beside:
+                raise _still_written(file.path)
+            uri = file_uri(Path(folder, path.name))
+        if file.header.is_utf16:
+            folder = stack.enter_context(TemporaryDirectory(prefix="farm-merge-"))
+            twin = Path(folder, "utf-8.db")
+            try:
+                transcode(uri, twin)
+            except sqlite3.DatabaseError as exc:
+                raise ShardError(f"SQLite cannot read it ({exc})", path=file.path) from exc
+            uri = file_uri(twin)
+        yield uri
+
+
+def snapshot(path: Path, copy: Path) -> InputFile:
+    """Copy what is committed in a file that a run is writing, as any reader of it would see it.
+
+    This is the one way in which an input is opened together with its run: SQLite's own locks keep
+    the two apart.
+
+    Raises:
+        ShardError: If SQLite cannot read the file.
+    """
+    identity = identify(path)
+    try:
+        with (
+            closing(connect(file_uri(path, mode="ro"))) as live,
+            closing(connect(file_uri(copy))) as taken,
+        ):
+            live.backup(taken)
+            taken.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.DatabaseError as exc:
+        raise ShardError(f"SQLite cannot read it ({exc})", path=path) from exc
+    return InputFile(path, identity, look_at(copy).header, snapshot=copy)
+
+
+def has_graftable_pages(file: InputFile, smallest: int, largest: int) -> bool:
+    """Return whether a file's pages can be copied into a file that this SQLite made.
+
+    Args:
+        file: The file.
+        smallest: The least size for which that is worth it, in bytes.
+        largest: The greatest size that is read whole, in bytes.
+    """
+    size = file.identity.size_bytes
+    return (
+        file.header.allows_grafting
+        and file.header.size_bytes == size
+        and smallest <= size <= largest
+        and not file.companions
+        and file.snapshot is None
+    )
+
+
+def _refuse_open_here(path: Path, wanted: Identity) -> None:
+    for descriptor in Path("/dev/fd").iterdir():
+        try:
+            found = os.fstat(int(descriptor.name))
+        except OSError:  # the descriptor of the listing itself
+            continue
+        if (found.st_dev, found.st_ino) == (wanted.device, wanted.inode):
+            raise ShardError(
+                "is open in this process", path=path, remedy="close it before merging it"
+            )
+
+
+def _is_wal_locked(path: Path) -> bool:
+    index = path.with_name(f"{path.name}-shm")
+    if not index.exists():
+        return False
+    with index.open("rb", buffering=0) as file:
+        return _is_locked(file, _WAL_WRITE_LOCK, 1)
+
+
+def _is_locked(file: FileIO, start: int, length: int) -> bool:
+    """Ask the kernel whether another process is writing, which disturbs nobody."""
+    if sys.platform == "darwin":
+        asked = struct.pack(_MACOS, start, length, 0, fcntl.F_RDLCK, 0)
+        *_, kind, _ = struct.unpack(_MACOS, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    else:
+        asked = struct.pack(_LINUX, fcntl.F_RDLCK, 0, start, length, 0)
+        kind, *_ = struct.unpack(_LINUX, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    return bool(kind != fcntl.F_UNLCK)
+
+
+def _still_written(path: Path) -> StillWrittenError:
+    return StillWrittenError(
+        "its run is writing it", path=path, remedy="`include_running` takes what is committed"
+    )
+
+
+def _update(digest: xxhash.xxh3_128, file: FileIO) -> None:
+    chunk = memoryview(bytearray(_CHUNK_BYTES))
+    while count := file.readinto(chunk):
+        digest.update(chunk[:count])

@@ -1,0 +1,94 @@
+"""Reading: an input that is open, and the tables that it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from farm_merge.errors import ShardError
+from farm_merge.merge.inputs.classify import classify, target_names
+from farm_merge.merge.tables.definition import SIMULATION_ID
+from farm_merge.merge.tables.structure import read_structure
+from farm_merge.schema import is_current
+from farm_merge.sqlite import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from farm_merge.merge.inputs.mapping import Kind
+    from farm_merge.merge.tables.definition import TableDefinition
+    from farm_merge.merge.tables.structure import Structure
+    from farm_merge.sqlite import sqlite3
+
+__all__ = ["Reading", "read_tables", "require_health"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An input that is open.
+
+    Attributes:
+        path: The input.
+        connection: A connection that has it attached as `source`.
+        structure: Its tables.
+        kind: The family of its schema.
+        schema: What its schema is called.
+        names: The name that each table gets, by its lower-case name in the file.
+    """
+
+    path: Path
+    connection: sqlite3.Connection
+    structure: Structure
+    kind: Kind
+    schema: str
+    names: Mapping[str, str]
+
+    def ask(self, sql: str, simulation_id: str = "", **values: object) -> tuple[object, ...]:
+        """Return the first row of a query about the input.
+
+        Args:
+            sql: The query.
+            simulation_id: What expressions of a mapping take for it.
+            values: Other values that the query binds.
+        """
+        values[SIMULATION_ID] = simulation_id
+        row: tuple[object, ...] = self.connection.execute(sql, values).fetchone()
+        return row
+
+    def holds(self, condition: str, simulation_id: str = "", **values: object) -> bool:
+        """Return whether a query finds any row."""
+        (found,) = self.ask(f"SELECT EXISTS ({condition})", simulation_id, **values)
+        return bool(found)
+
+    def registry(self, name: str) -> TableDefinition | None:
+        """Return a table about simulations, which a foreign file does not have."""
+        return self.structure.tables.get(name) if self.kind != "foreign" else None
+
+
+def read_tables(path: Path, connection: sqlite3.Connection) -> Reading:
+    """Return what an open input shows.
+
+    Args:
+        path: The input.
+        connection: A connection that has it attached as `source`.
+    """
+    structure = read_structure(connection, "source")
+    kind, schema = classify(structure, current=is_current(connection, "source"))
+    if kind != "today":
+        structure = read_structure(connection, "source", merged_form=False)
+    return Reading(path, connection, structure, kind, schema, target_names(structure, kind))
+
+
+def require_health(reading: Reading) -> None:
+    """Let SQLite check an input.
+
+    Raises:
+        ShardError: If it is damaged.
+    """
+    # Where virtual tables are, a check of the whole file would run their modules.
+    tables = [f"({quoted(table.name)})" for table in reading.structure.tables.values()]
+    for argument in tables if reading.structure.virtual else ["(1)"]:
+        (verdict,) = reading.ask(f"PRAGMA source.quick_check{argument}")
+        if verdict != "ok":
+            raise ShardError(f"damaged; SQLite's quick_check says: {verdict}", path=reading.path)

@@ -1,0 +1,132 @@
+"""Simulations: which a file holds, how they ended, and to which experiments they belong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from farm_merge.errors import ShardError
+from farm_merge.merge.tables.definition import SIMULATION_ID, affinity
+from farm_merge.schema import METADATA_TABLES
+from farm_merge.sqlite import quoted
+
+if TYPE_CHECKING:
+    from farm_merge.merge.inputs.reading import Reading
+    from farm_merge.sqlite import sqlite3
+
+__all__ = [
+    "SimulationIds",
+    "experiments_of",
+    "read_experiments",
+    "registered_ids",
+    "simulation_ids",
+    "statuses_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationIds:
+    """The ids that a file names.
+
+    Attributes:
+        texts: The ids.
+        by_column: Whether its columns called `simulation_id` hold them.
+        odd: An id that is no text, where there is one.
+    """
+
+    texts: frozenset[str]
+    by_column: bool
+    odd: object = None
+
+    @property
+    def first(self) -> str:
+        """One of them; empty where there is none."""
+        return min(self.texts, default="")
+
+
+def simulation_ids(reading: Reading) -> SimulationIds:
+    """Return the ids that a file names, read from its rows and not only from its registry."""
+    found = registered_ids(reading)
+    unnamed = False
+    for table, definition in reading.structure.tables.items():
+        if reading.names[table] in METADATA_TABLES:
+            continue
+        name = quoted(definition.name)
+        if not (definition.merged or definition.column(SIMULATION_ID)):
+            unnamed = unnamed or reading.holds(f"SELECT 1 FROM source.{name}")
+        elif not definition.merged and (only := _only_id(reading, name)):
+            found.add(only)
+        else:
+            rows = reading.connection.execute(f"SELECT DISTINCT simulation_id FROM source.{name}")
+            ids = {simulation_id for (simulation_id,) in rows}
+            unnamed = unnamed or None in ids
+            found |= ids if definition.merged else ids - {None}
+    texts = frozenset(found_id for found_id in found if isinstance(found_id, str))
+    if reading.kind == "foreign":
+        # Numbers start anew in every file, and rows without an id could be anybody's.
+        by_column = bool(texts) and texts == found and (len(texts) == 1 or not unnamed)
+        return SimulationIds(texts if by_column else frozenset(), by_column)
+    return SimulationIds(texts, by_column=True, odd=next(iter(found - texts), None))
+
+
+def _only_id(reading: Reading, table: str) -> object:
+    """Return the id that all rows of a table have; None where there is none, or another."""
+    first = reading.connection.execute(f"SELECT simulation_id FROM source.{table} LIMIT 1")
+    (only,) = first.fetchone() or (None,)
+    others = reading.holds(
+        f"SELECT 1 FROM source.{table} WHERE simulation_id COLLATE BINARY IS NOT :only", only=only
+    )
+    return None if others else only
+
+
+def registered_ids(reading: Reading) -> set[object]:
+    """Return the ids in `simulations`; integers there say nothing, they are 1 in every file."""
+    table = reading.registry("simulations")
+    column = table and table.column(SIMULATION_ID)
+    is_text = column and affinity(column.declared_type) == "TEXT"
+    if reading.kind != "today" and not is_text:
+        return set()
+    rows = reading.connection.execute("SELECT simulation_id FROM source.simulations")
+    return {simulation_id for (simulation_id,) in rows}
+
+
+def statuses_of(reading: Reading, ids: frozenset[str]) -> dict[str | None, str | None]:
+    """Return the status of each run; one that was closed is over, whatever its status says.
+
+    Raises:
+        ShardError: If the registry has several runs, and no row says whose it is.
+    """
+    table = reading.registry("simulations")
+    if not (table and table.column("status") and table.column("end_time")):
+        return {}
+    statuses = dict(
+        reading.connection.execute(
+            "SELECT simulation_id, CASE WHEN status = 'running' AND end_time IS NOT NULL"
+            " THEN 'closed' ELSE status END FROM source.simulations"
+        )
+    )
+    if not ids and len(statuses) > 1:
+        reason = f"names {len(statuses)} simulations, and no row says whose it is"
+        raise ShardError(reason, path=reading.path)
+    if not ids and statuses:
+        return {None: next(iter(statuses.values()))}
+    return statuses
+
+
+def experiments_of(reading: Reading) -> dict[str, tuple[object, ...]]:
+    """Return what a file says about its experiments, where it has today's registry."""
+    table = reading.registry("experiments")
+    needed = ("experiment_id", "name", "description", "hypothesis")
+    if table is None or not all(map(table.column, needed)):
+        return {}
+    return read_experiments(reading.connection, "source")
+
+
+def read_experiments(
+    connection: sqlite3.Connection, schema: str = "main"
+) -> dict[str, tuple[object, ...]]:
+    """Return what a database says about its experiments: name, description, hypothesis."""
+    rows = connection.execute(
+        f"SELECT experiment_id, name, description, hypothesis FROM {schema}.experiments"
+    )
+    return {experiment_id: tuple(description) for experiment_id, *description in rows}

@@ -1,0 +1,260 @@
+"""The ledger: what came from where, and what that says about a file that is met again.
+
+Only this module knows the columns of the table `merged_shards`, and what its JSON is made of.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from farm_merge import __version__
+from farm_merge.errors import ShardError
+from farm_merge.merge.inputs.file import Identity, companions, identify
+from farm_merge.schema import LEDGER, now
+from farm_merge.sqlite import sqlite3
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from farm_merge.merge.inputs.input import Input
+
+__all__ = [
+    "LedgerEntry",
+    "Recalled",
+    "carry_history",
+    "enter",
+    "forget",
+    "read_ledger",
+    "recall",
+    "summarize_ledger",
+]
+
+_IN_FILE = "simulations_in_file"
+_COLUMNS = (
+    "simulation_id", "fingerprint", "source_path", "source_schema", "device", "inode",
+    "size_bytes", "mtime_ns", "ctime_ns", "row_counts", "choices", "merged_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What the ledger says of a simulation of a file.
+
+    Attributes:
+        simulation_id: What was merged.
+        fingerprint: The hash of the file's bytes.
+        source_path: Where the file was.
+        source_schema: What its schema is called.
+        identity: Which file it was, and when it was changed last.
+        row_counts: Rows by table.
+        choices: What was not carried as it is.
+        merged_at: When, in UTC.
+    """
+
+    simulation_id: str
+    fingerprint: str
+    source_path: str
+    source_schema: str
+    identity: Identity
+    row_counts: Mapping[str, int] = field(hash=False)
+    choices: Mapping[str, Any] = field(hash=False)
+    merged_at: str
+
+    @property
+    def in_file(self) -> int:
+        """How many simulations the file holds."""
+        return int(self.choices.get(_IN_FILE, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A file that the ledger knows and nobody touched since: it needs no reading.
+
+    Attributes:
+        path: The file.
+        entries: What the ledger says of each of its simulations.
+    """
+
+    path: Path
+    entries: tuple[LedgerEntry, ...]
+
+
+def read_ledger(connection: sqlite3.Connection) -> tuple[LedgerEntry, ...]:
+    """Return the ledger of an experiment database, the oldest entry first."""
+    rows = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM main.{LEDGER} ORDER BY merged_at")
+    return tuple(
+        LedgerEntry(
+            simulation_id,
+            fingerprint,
+            path,
+            schema,
+            Identity(*identity),
+            json.loads(row_counts),
+            json.loads(choices or "{}"),
+            merged_at,
+        )
+        for (
+            simulation_id, fingerprint, path, schema, *identity, row_counts, choices, merged_at,
+        ) in rows
+    )  # fmt: skip
+
+
+def recall(
+    paths: Iterable[Path], ledger: Iterable[LedgerEntry], simulation_ids: Collection[str]
+) -> dict[Path, Recalled]:
+    """Return the files of which all was merged and that did not change since.
+
+    Args:
+        paths: Files.
+        ledger: The ledger, the oldest entry first.
+        simulation_ids: The simulations that are in the output.
+    """
+    by_path: dict[str, list[LedgerEntry]] = {}
+    for entry in ledger:
+        found = by_path.setdefault(entry.source_path, [])
+        if found and found[0].fingerprint != entry.fingerprint:
+            found.clear()  # another file was there later
+        if entry.simulation_id in simulation_ids:
+            found.append(entry)
+    return {
+        path: Recalled(path, tuple(entries))
+        for path in paths
+        if (entries := by_path.get(str(path.absolute()))) and _is_unchanged(path, entries)
+    }
+
+
+def _is_unchanged(path: Path, entries: list[LedgerEntry]) -> bool:
+    """Return whether the file is there still, by its inode, size and times.
+
+    A WAL or a journal beside it may hold more than the file, so then it is read.
+    """
+    if len(entries) != entries[0].in_file:
+        return False
+    try:
+        return identify(path) == entries[0].identity and not companions(path)
+    except ShardError:
+        return False
+
+
+def enter(
+    connection: sqlite3.Connection,
+    simulation_id: str,
+    source: Input,
+    row_counts: Mapping[str, int],
+    *,
+    replaced: bool,
+) -> None:
+    """Write down where a simulation came from.
+
+    Args:
+        connection: The output.
+        simulation_id: The simulation.
+        source: The input that it came from, with its contents.
+        row_counts: Its rows by table.
+        replaced: Whether it took the place of other data.
+    """
+    assert source.contents is not None  # noqa: S101  (what was written was read)
+    fingerprint, identity = source.contents.fingerprint, source.file.identity
+    row = {
+        "simulation_id": simulation_id,
+        "fingerprint": fingerprint,
+        "source_path": str(source.path.absolute()),
+        "source_schema": source.schema,
+        "size_bytes": identity.size_bytes,
+        "device": identity.device,
+        "inode": identity.inode,
+        "mtime_ns": identity.mtime_ns,
+        "ctime_ns": identity.ctime_ns,
+        "merged_at": now(),
+        "row_counts": json.dumps(dict(row_counts), sort_keys=True),
+        "choices": json.dumps(_choices(source, replaced=replaced), sort_keys=True),
+        "software": json.dumps(
+            {
+                "farm-merge": __version__,
+                "python": platform.python_version(),
+                "sqlite": sqlite3.sqlite_version,
+            }
+        ),
+    }
+    connection.execute(
+        f"DELETE FROM main.{LEDGER} WHERE simulation_id = ? AND fingerprint = ?",
+        (simulation_id, fingerprint),
+    )
+    connection.execute(
+        f"INSERT INTO main.{LEDGER} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+        tuple(row.values()),
+    )
+
+
+def _choices(source: Input, *, replaced: bool) -> dict[str, Any]:
+    assert source.contents is not None  # noqa: S101
+    chosen = source.contents.choices
+    choices: dict[str, Any] = {}
+    if chosen.duplicate_rows:
+        choices["duplicate_rows"] = {
+            table: {"kept": kept, "left_out": rows}
+            for table, (kept, rows) in chosen.duplicate_rows.items()
+        }
+    if chosen.unresolved:
+        choices["unresolved"] = dict(chosen.unresolved)
+    if replaced:
+        choices["replaced"] = True
+    if len(source.simulations) > 1:
+        choices[_IN_FILE] = len(source.simulations)
+    return choices
+
+
+def carry_history(
+    connection: sqlite3.Connection, simulation_id: str, columns: Iterable[str]
+) -> None:
+    """Bring along what the ledger of a merged input says: it is history.
+
+    Args:
+        connection: The output, with the input attached as `shard`.
+        simulation_id: The simulation.
+        columns: The quoted columns of the input's ledger.
+    """
+    names = ", ".join(columns)
+    connection.execute(
+        f"INSERT OR IGNORE INTO main.{LEDGER} ({names})"
+        f" SELECT {names} FROM shard.{LEDGER} WHERE simulation_id = ?",
+        (simulation_id,),
+    )
+
+
+def forget(connection: sqlite3.Connection, simulation_id: str) -> None:
+    """Remove the entries of a simulation."""
+    connection.execute(f"DELETE FROM main.{LEDGER} WHERE simulation_id = ?", (simulation_id,))
+
+
+def summarize_ledger(connection: sqlite3.Connection) -> dict[str, Any]:
+    """Return what a ledger says in all.
+
+    Returns:
+        `files`, `first_merged` and `last_merged` (UTC), and how many entries there are by
+        `schemas`, by `versions` of farm-merge, and by `choices`.
+    """
+    files, first, last = connection.execute(
+        f"SELECT count(DISTINCT source_path), min(merged_at), max(merged_at) FROM main.{LEDGER}"
+    ).fetchone()
+    schemas = connection.execute(
+        f"SELECT source_schema, count(*) FROM main.{LEDGER} GROUP BY 1 ORDER BY 1"
+    )
+    versions: Counter[str] = Counter()
+    choices: Counter[str] = Counter()
+    for software, chosen in connection.execute(f"SELECT software, choices FROM main.{LEDGER}"):
+        versions[json.loads(software).get("farm-merge", "unknown")] += 1
+        choices.update(json.loads(chosen))
+    return {
+        "files": files,
+        "first_merged": first,
+        "last_merged": last,
+        "schemas": dict(schemas),
+        "versions": dict(versions),
+        "choices": dict(choices),
+    }

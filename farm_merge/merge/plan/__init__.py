@@ -1,0 +1,1 @@
+"""What becomes of every input: names, tables and decisions, before one byte is written."""

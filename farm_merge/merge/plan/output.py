@@ -1,0 +1,59 @@
+"""Output: what an experiment database holds before a merge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from farm_merge.merge.inputs.simulations import read_experiments
+from farm_merge.merge.ledger import read_ledger
+from farm_merge.merge.tables.structure import read_structure
+from farm_merge.publish import read_output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from farm_merge.merge.ledger import LedgerEntry
+    from farm_merge.merge.tables.structure import Structure
+
+__all__ = ["Output", "look_at_output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An experiment database before a merge.
+
+    Attributes:
+        path: Where it is, or will be.
+        structure: Its tables; None where it does not exist.
+        simulation_ids: Its simulations.
+        ledger: What was merged from where, the oldest first.
+        experiments: What it says about experiments.
+    """
+
+    path: Path
+    structure: Structure | None = field(default=None, hash=False)
+    simulation_ids: frozenset[str] = frozenset()
+    ledger: tuple[LedgerEntry, ...] = field(default=(), hash=False)
+    experiments: Mapping[str, tuple[object, ...]] = field(default_factory=dict, hash=False)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it does not exist."""
+        return self.structure is None
+
+
+def look_at_output(path: Path) -> Output:
+    """Return what an output holds."""
+    if not path.exists():
+        return Output(path)
+    with read_output(path) as connection:
+        ids = connection.execute("SELECT simulation_id FROM simulations")
+        return Output(
+            path,
+            read_structure(connection),
+            frozenset(simulation_id for (simulation_id,) in ids),
+            read_ledger(connection),
+            read_experiments(connection),
+        )

@@ -1,0 +1,315 @@
+"""Plan: what happens to every simulation, decided before one byte is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from farm_merge.errors import ConflictError, ShardError, for_python
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
+
+    from farm_merge.merge.inputs.input import Contents, Input
+    from farm_merge.merge.ledger import Recalled
+    from farm_merge.merge.options import OnConflict
+    from farm_merge.merge.plan.output import Output
+    from farm_merge.merge.plan.target import Target
+
+__all__ = [
+    "Action",
+    "LeftOut",
+    "Outcome",
+    "Plan",
+    "SameContent",
+    "SimulationPlan",
+    "decide",
+    "unmergeable",
+]
+
+
+class Action(StrEnum):
+    """What happens to a simulation of an input."""
+
+    COPY = "merged"
+    REPLACE = "replaced"
+    ALREADY_MERGED = "already merged"
+    SKIP = "skipped"
+
+    @property
+    def writes(self) -> bool:
+        """Whether the output changes."""
+        return self in (Action.COPY, Action.REPLACE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happens, or happened, to a simulation of an input, and why.
+
+    Attributes:
+        simulation_id: Its name in the output.
+        path: The input.
+        schema: What the input's schema is called.
+        action: What happens.
+        reason: Why.
+        row_counts: Its rows by table of the output; None as long as they are not counted.
+    """
+
+    simulation_id: str
+    path: Path
+    schema: str
+    action: Action
+    reason: str
+    row_counts: Mapping[str, int] | None = field(hash=False)
+
+    @property
+    def rows(self) -> int:
+        """The number of its rows, as far as they are counted."""
+        return sum((self.row_counts or {}).values())
+
+    def __str__(self) -> str:
+        """Return it in a line."""
+        return f"{self.action}: {self.path} [{self.simulation_id}] ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationPlan:
+    """A simulation that is to be written.
+
+    Attributes:
+        source: The input that holds it.
+        outcome: What happens to it.
+    """
+
+    source: Input
+    outcome: Outcome
+
+    @property
+    def simulation_id(self) -> str:
+        """Its name in the output."""
+        return self.outcome.simulation_id
+
+    @property
+    def replaces(self) -> bool:
+        """Whether other data in the output gives way."""
+        return self.outcome.action is Action.REPLACE
+
+    def with_contents(self, contents: Contents) -> SimulationPlan:
+        """Return the plan with what was read of its input, which holds this simulation alone."""
+        (row_counts,) = contents.row_counts
+        return SimulationPlan(
+            replace(self.source, contents=contents), replace(self.outcome, row_counts=row_counts)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An input, or a simulation of it, that does not reach the output, and why.
+
+    Attributes:
+        path: The input.
+        reason: Why.
+        simulation_id: The simulation; None for the whole input.
+        remedy: What to do about it; options are in backquotes.
+    """
+
+    path: Path
+    reason: str
+    simulation_id: str | None = None
+    remedy: str = ""
+
+    @classmethod
+    def because_of(cls, path: Path, error: ShardError) -> LeftOut:
+        """Return an input that is left out because of an error."""
+        where = "" if error.path in {None, path} else f"{error.path}: "
+        table = "" if error.table is None else f"table {error.table}: "
+        return cls(path, f"{where}{table}{error.reason}", remedy=error.remedy)
+
+    def explained(self, worded: Callable[[str], str] = for_python) -> str:
+        """Return the reason, with advice as its reader writes it."""
+        return worded("; ".join(filter(None, (self.reason, self.remedy))))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole merge, decided: a value that can be shown or carried out.
+
+    Attributes:
+        to_write: The simulations that are written, in the order of their keys.
+        settled: The simulations of which nothing is written.
+        left_out: What does not reach the output, and why.
+        output: What the output holds before.
+        target: The tables of the output.
+        details: How inputs are carried, where that is not as they are.
+        notes: What a reader should know: what is not carried, and what contradicts.
+    """
+
+    to_write: tuple[SimulationPlan, ...]
+    settled: tuple[Outcome, ...]
+    left_out: tuple[LeftOut, ...]
+    output: Output = field(hash=False)
+    target: Target = field(hash=False)
+    details: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """The number of data rows that are copied, as far as they are counted."""
+        return sum(planned.outcome.rows for planned in self.to_write)
+
+
+def unmergeable(bad: Iterable[LeftOut]) -> ShardError:
+    """Return the error that names all inputs that cannot be merged."""
+    causes = [ShardError(left.reason, path=left.path, remedy=left.remedy) for left in bad]
+    return ShardError(
+        f"{len(causes):,} of the inputs cannot be merged, and nothing was written:",
+        causes=causes,
+        remedy="put them right, or leave them out with `on_bad_shard=skip`",
+    )
+
+
+SameContent = Callable[["Input", "Input | None", str], bool]
+"""Compares a simulation of an input with that of another input, or with the output's (None)."""
+
+
+def decide(
+    sources: Iterable[Input],
+    recalled: Iterable[Recalled],
+    output: Output,
+    target: Target,
+    same_content: SameContent,
+    *,
+    include_running: bool,
+    on_conflict: OnConflict,
+) -> Plan:
+    """Decide what happens to every simulation of every input.
+
+    Args:
+        sources: What is known of the inputs; all simulations have their names.
+        recalled: Inputs that the ledger knows.
+        output: What the output holds.
+        target: The tables in which the rows have their place.
+        same_content: Whether two versions of a simulation have the same data.
+        include_running: Whether runs that have not ended are merged as far as they got.
+        on_conflict: What wins when a simulation_id is taken by different data.
+
+    Raises:
+        ConflictError: If `on_conflict` is "error" and there are conflicts; all are named.
+    """
+    to_write: list[SimulationPlan] = []
+    settled = [outcome for file in recalled for outcome in _already_merged(file)]
+    left_out: list[LeftOut] = []
+    conflicts: list[ConflictError] = []
+    taken: dict[str, Input] = {}
+    sources = tuple(sources)
+    known = {(entry.simulation_id, entry.fingerprint) for entry in output.ledger}
+    for source in sources:
+        for number, simulation in enumerate(source.simulations):
+            simulation_id = str(simulation.simulation_id)
+            if simulation.status == "running" and not include_running:
+                left_out.append(_still_running(source.path, simulation_id))
+                continue
+            rival = taken.get(simulation_id)
+            action, reason = _decide(
+                source, simulation_id, output, known, rival, same_content, on_conflict
+            )
+            counts = source.contents.row_counts[number] if source.contents else None
+            outcome = Outcome(simulation_id, source.path, source.schema, action, reason, counts)
+            if action.writes:
+                taken[simulation_id] = source
+                to_write.append(SimulationPlan(source, outcome))
+                continue
+            settled.append(outcome)
+            if action is Action.SKIP:
+                left_out.append(LeftOut(source.path, reason, simulation_id))
+                conflicts.append(ConflictError(reason, path=source.path))
+    if conflicts and on_conflict == "error":
+        raise ConflictError(
+            f"{len(conflicts):,} simulations contradict what is there; nothing was written:",
+            causes=conflicts,
+            remedy="`on_conflict=skip` keeps what is there, `on_conflict=replace` takes the new",
+        )
+    return Plan(
+        tuple(sorted(to_write, key=lambda planned: planned.simulation_id)),
+        tuple(settled),
+        tuple(left_out),
+        output,
+        target,
+        (*target.notes, *_once((source.path, source.details) for source in sources)),
+        (
+            *_experiment_notes(sources, output),
+            *_once((source.path, source.notes) for source in sources),
+        ),
+    )
+
+
+def _already_merged(file: Recalled) -> Iterator[Outcome]:
+    reason = "the ledger has this very file"
+    for entry in file.entries:
+        yield Outcome(
+            entry.simulation_id,
+            file.path,
+            entry.source_schema,
+            Action.ALREADY_MERGED,
+            reason,
+            entry.row_counts,
+        )
+
+
+def _still_running(path: Path, simulation_id: str) -> LeftOut:
+    return LeftOut(
+        path,
+        "its run has not ended",
+        simulation_id,
+        "`include_running` takes what is committed",
+    )
+
+
+def _decide(
+    source: Input,
+    simulation_id: str,
+    output: Output,
+    known: AbstractSet[tuple[str, str]],
+    rival: Input | None,
+    same_content: SameContent,
+    on_conflict: OnConflict,
+) -> tuple[Action, str]:
+    fingerprint = source.contents.fingerprint if source.contents else None
+    if (simulation_id, fingerprint) in known and simulation_id in output.simulation_ids:
+        return Action.ALREADY_MERGED, "the ledger has this very file"
+    if rival is None and simulation_id not in output.simulation_ids:
+        return Action.COPY, "new"
+    where = f"in {rival.path}" if rival else "in the output"
+    same_bytes = rival and rival.contents and rival.contents.fingerprint == fingerprint
+    if same_bytes or same_content(source, rival, simulation_id):
+        return Action.ALREADY_MERGED, f"the same data is {where}"
+    if on_conflict == "replace" and rival is None:
+        return Action.REPLACE, "replaces other data in the output"
+    return Action.SKIP, f"simulation {simulation_id!r} has other data here than {where}"
+
+
+def _experiment_notes(sources: Iterable[Input], output: Output) -> Iterator[str]:
+    """Report where inputs describe one experiment differently; the first description wins."""
+    described = dict(output.experiments)
+    for source in sources:
+        for experiment_id, description in source.experiments.items():
+            if described.setdefault(experiment_id, description) != description:
+                yield (
+                    f"{source.path}: describes experiment {experiment_id!r} differently;"
+                    " the description that was there first is kept"
+                )
+
+
+def _once(found: Iterable[tuple[Path, Iterable[str]]]) -> Iterator[str]:
+    """Yield each note once, with the first of the files that it is true of."""
+    paths: dict[str, list[Path]] = {}
+    for path, notes in found:
+        for note in notes:
+            paths.setdefault(note, []).append(path)
+    for note, files in paths.items():
+        others = f" and {len(files) - 1:,} others" if len(files) > 1 else ""
+        yield f"{files[0]}{others}: {note}"

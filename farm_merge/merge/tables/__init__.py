@@ -1,0 +1,1 @@
+"""What a table is: its definition, how it is read from SQL, compared, and made."""

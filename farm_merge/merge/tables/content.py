@@ -1,0 +1,85 @@
+"""Content: in which tables a simulation differs between two databases, by value and type."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from farm_merge.merge.tables.definition import folded
+from farm_merge.schema import CLOCK_COLUMNS
+from farm_merge.sqlite import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farm_merge.merge.tables.definition import TableDefinition
+    from farm_merge.merge.tables.structure import Structure
+    from farm_merge.sqlite import sqlite3
+
+__all__ = ["differing_tables"]
+
+
+def differing_tables(
+    connection: sqlite3.Connection, simulation_id: str, left: Structure, right: Structure
+) -> Iterator[str]:
+    """Yield the tables in which a simulation in `main` differs from the one in `shard`.
+
+    Args:
+        connection: A connection with both databases.
+        simulation_id: The simulation to compare.
+        left: The structure of `main`.
+        right: The structure of `shard`.
+    """
+    for table in dict.fromkeys((*left.content, *right.content)):
+        questions = _differences(table, left.content.get(table), right.content.get(table))
+        if any(_ask(connection, question, simulation_id) for question in questions):
+            yield table
+
+
+def _differences(
+    table: str, left: TableDefinition | None, right: TableDefinition | None
+) -> Iterator[str]:
+    """Yield questions in SQL; the rows are the same where the answer to each is no."""
+    name = quoted(table)
+    if left is None or right is None:
+        schema = "main" if left else "shard"
+        yield f"SELECT EXISTS (SELECT 1 FROM {schema}.{name} WHERE simulation_id = :id)"
+        return
+    # As many rows on both sides, and each row of one found in the other: then they are equal.
+    yield (
+        f"SELECT (SELECT count(*) FROM main.{name} WHERE simulation_id = :id)"
+        f" <> (SELECT count(*) FROM shard.{name} WHERE simulation_id = :id)"
+    )
+    keys = {folded(each) for each in left.key_names}
+    ignored = CLOCK_COLUMNS.get(table, frozenset())
+    columns = {folded(each.name): quoted(each.name) for each in left.stored}
+    others = {folded(each.name): quoted(each.name) for each in right.stored}
+    values = [
+        quoted_name
+        for column, quoted_name in columns.items()
+        if column in others and column not in keys and column not in ignored
+    ]
+    same_key = " AND ".join(f"r.{columns[key]} = l.{columns[key]}" for key in keys)
+    # A collation may call keys equal that are not.
+    values += [columns[key] for key in keys]
+    differs = "".join(
+        f" OR l.{value} COLLATE BINARY IS NOT r.{value} OR typeof(l.{value}) <> typeof(r.{value})"
+        for value in values
+    )
+    yield (
+        f"SELECT EXISTS (SELECT 1 FROM main.{name} AS l LEFT JOIN shard.{name} AS r"
+        f" ON r.simulation_id = l.simulation_id AND {same_key}"
+        f" WHERE l.simulation_id = :id AND (r.simulation_id IS NULL{differs}))"
+    )
+    # A column that only one side has makes a difference where it says something.
+    for schema, mine, theirs in (("main", columns, others), ("shard", others, columns)):
+        for column in mine.keys() - theirs.keys():
+            yield (
+                f"SELECT EXISTS (SELECT 1 FROM {schema}.{name}"
+                f" WHERE simulation_id = :id AND {mine[column]} IS NOT NULL)"
+            )
+
+
+def _ask(connection: sqlite3.Connection, question: str, simulation_id: str) -> bool:
+    with closing(connection.execute(question, {"id": simulation_id})) as cursor:
+        return bool(cursor.fetchone()[0])

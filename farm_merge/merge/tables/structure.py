@@ -1,0 +1,153 @@
+"""What tables a database has, read from its schema table once for every distinct schema."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cache, cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+from farm_merge.merge.tables.definition import (
+    ColumnDefinition,
+    IndexDefinition,
+    TableDefinition,
+    folded,
+)
+from farm_merge.merge.tables.parser import parse_index, parse_table
+from farm_merge.schema import METADATA_TABLES, create_schema
+from farm_merge.sqlite import connect, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from farm_merge.sqlite import sqlite3
+
+__all__ = ["Structure", "read_structure", "today"]
+
+_SHADOWS = re.compile(
+    r"_(content|segments|segdir|docsize|stat|data|idx|config|node|rowid|parent|vocab)$"
+)
+"""How the tables end in which FTS and R*Tree keep what they hold."""
+
+_SchemaRow = tuple[str, str, str, str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """The tables, indexes and other objects of a database; one object for equal schemas.
+
+    Attributes:
+        tables: By lower-case name.
+        indexes: By lower-case name of their table; only those that a CREATE INDEX made.
+        views: Names of views and triggers, which hold no data.
+        virtual: Names of virtual tables, and of the tables behind them.
+    """
+
+    tables: Mapping[str, TableDefinition]
+    indexes: Mapping[str, tuple[IndexDefinition, ...]] = field(default_factory=dict)
+    views: tuple[str, ...] = ()
+    virtual: tuple[str, ...] = ()
+
+    @cached_property
+    def content(self) -> Mapping[str, TableDefinition]:
+        """The tables of a shard that simulations are made of; the others tell about them."""
+        return {
+            table: each for table, each in self.tables.items() if each.name not in METADATA_TABLES
+        }
+
+
+def read_structure(
+    connection: sqlite3.Connection, schema: str = "main", *, merged_form: bool = True
+) -> Structure:
+    """Return what tables a database has.
+
+    Args:
+        connection: An open connection.
+        schema: The name under which the database is attached.
+        merged_form: Whether a key that `simulation_id` leads is a merge's, or the author's own.
+    """
+    rows = connection.execute(
+        f"SELECT type, name, tbl_name, sql FROM {schema}.sqlite_schema"
+        " WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"
+    )
+    return _structure(tuple(rows), merged_form)
+
+
+@cache
+def today() -> Structure:
+    """Return the structure of today's schema."""
+    with closing(connect()) as connection:
+        create_schema(connection)
+        return read_structure(connection)
+
+
+@lru_cache(maxsize=256)
+def _structure(rows: tuple[_SchemaRow, ...], merged_form: bool) -> Structure:
+    """Make sense of the rows of `sqlite_schema`; thousands of shards share one answer."""
+    virtual = [name for kind, name, _, sql in rows if kind == "table" and _is_virtual(sql)]
+    behind = {
+        name
+        for kind, name, *_ in rows
+        for owner in virtual
+        if kind == "table" and name.startswith(f"{owner}_") and _SHADOWS.search(name)
+    }
+    tables: dict[str, TableDefinition] = {}
+    indexes: dict[str, tuple[IndexDefinition, ...]] = {}
+    for kind, name, table, sql in rows:
+        if not sql or table in behind or table in virtual:
+            continue
+        if kind == "table":
+            tables[folded(name)] = _definition(name, sql, merged_form)
+        elif kind == "index" and (index := _index(sql)):
+            indexes[folded(table)] = (*indexes.get(folded(table), ()), index)
+    views = tuple(f"{kind} {name}" for kind, name, *_ in rows if kind in {"view", "trigger"})
+    return Structure(tables, indexes, views, (*virtual, *sorted(behind)))
+
+
+def _is_virtual(sql: str | None) -> bool:
+    return bool(re.match(r"\s*CREATE\s+VIRTUAL\s", sql or "", re.IGNORECASE))
+
+
+def _index(sql: str) -> IndexDefinition | None:
+    try:
+        return parse_index(sql)
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _definition(name: str, sql: str, merged_form: bool) -> TableDefinition:
+    """Read a CREATE TABLE statement, and let SQLite say whether it was understood."""
+    with closing(connect()) as connection:
+        # Put into the schema and not executed: functions that it calls may not exist here.
+        connection.execute("CREATE TABLE stand_in (x)")
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute(
+            "UPDATE sqlite_schema SET name = :name, tbl_name = :name, sql = :sql",
+            {"name": name, "sql": sql},
+        )
+        connection.execute("PRAGMA writable_schema=RESET")
+        told = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+    columns = {column: hidden in {2, 3} for _, column, _, _, _, _, hidden in told}
+    key = [column for _, column, *_, place, _ in sorted(told, key=lambda row: row[5]) if place]
+    try:
+        parsed = parse_table(sql, merged_form=merged_form)
+    except ValueError:
+        parsed = TableDefinition(name, ())
+    led = ["simulation_id"] if parsed.merged else []
+    found = {each.name: each.generated for each in parsed.columns}
+    if parsed.merged:
+        columns.pop("simulation_id", None)
+    if found == columns and [*led, *parsed.key_names] == key:
+        return parsed
+    # Not understood: carried with what SQLite itself tells about it.
+    return TableDefinition(
+        name,
+        tuple(
+            ColumnDefinition(column, declared_type)
+            for _, column, declared_type, *_, hidden in told
+            if not hidden
+        ),
+        tuple(map(quoted, key)),
+    )

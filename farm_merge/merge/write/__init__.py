@@ -1,0 +1,1 @@
+"""How a plan is carried out: from pages or from rows, checked, registered, and published."""

@@ -1,0 +1,56 @@
+"""Attach: the rows of one simulation are copied, in one transaction with its ledger entry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from farm_merge.merge.inputs.file import require_unchanged
+from farm_merge.merge.tables.structure import read_structure
+from farm_merge.merge.write.check import require_counts, require_same
+from farm_merge.merge.write.registry import copy_rows, register, remove_simulation
+from farm_merge.sqlite import transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from farm_merge.merge.options import Verification
+    from farm_merge.merge.plan.plan import SimulationPlan
+    from farm_merge.merge.write.registry import ExperimentFields
+    from farm_merge.sqlite import sqlite3
+
+__all__ = ["copy_simulation"]
+
+
+def copy_simulation(
+    connection: sqlite3.Connection,
+    planned: SimulationPlan,
+    experiment: ExperimentFields,
+    verification: Verification,
+    advance: Callable[[int], None],
+) -> None:
+    """Copy one simulation from `shard` into `main`, in one transaction with its ledger entry.
+
+    Args:
+        connection: The output, with the input attached as `shard`.
+        planned: The simulation, with its rows counted.
+        experiment: The experiment it belongs to.
+        verification: What is compared with the input before the transaction ends.
+        advance: Called with the number of rows copied since the last call.
+
+    Raises:
+        OutputError: If what arrived differs; the transaction is rolled back.
+        ShardError: If the input is no longer what was inspected; likewise.
+    """
+    simulation_id, counts = planned.simulation_id, planned.outcome.row_counts or {}
+    output, shard = read_structure(connection), read_structure(connection, "shard")
+    with transaction(connection, "IMMEDIATE"):
+        if planned.replaces:
+            remove_simulation(connection, output, simulation_id)
+        for table, definition in shard.content.items():
+            advance(copy_rows(connection, definition, output.tables[table], simulation_id))
+        register(connection, planned, experiment, output, shard)
+        if verification != "none":
+            require_counts(connection, simulation_id, counts)
+        if verification == "content":
+            require_same(connection, simulation_id, output, shard)
+        require_unchanged(planned.source.file)

@@ -1,0 +1,169 @@
+"""Check: what arrived is what was in the input, and SQLite finds the output in order."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from farm_merge.errors import DamagedGraftError, OutputError
+from farm_merge.merge.tables.content import differing_tables
+from farm_merge.merge.tables.definition import folded
+from farm_merge.merge.tables.structure import read_structure
+from farm_merge.merge.write.rewrite import as_shard
+from farm_merge.publish import read_output, sync
+from farm_merge.schema import DATA_TABLES
+from farm_merge.sqlite import attached, connect, file_uri, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from farm_merge.merge.inputs.input import Input
+    from farm_merge.merge.options import Verification
+    from farm_merge.merge.plan.plan import SameContent, SimulationPlan
+    from farm_merge.merge.plan.target import Target
+    from farm_merge.merge.tables.structure import Structure
+    from farm_merge.sqlite import sqlite3
+
+__all__ = [
+    "check_new_output",
+    "compare_contents",
+    "require_counts",
+    "require_same",
+    "require_same_as_inputs",
+    "side_by_side",
+]
+
+
+def require_counts(
+    connection: sqlite3.Connection, simulation_id: str, expected: Mapping[str, int]
+) -> None:
+    """Check the number of rows that a simulation has in the tables of the output.
+
+    Args:
+        connection: The output.
+        simulation_id: The simulation.
+        expected: Rows by table.
+
+    Raises:
+        OutputError: If a table holds more or fewer rows than its source.
+    """
+    for table in {*DATA_TABLES, *expected}:
+        (found,) = connection.execute(
+            f"SELECT count(*) FROM main.{quoted(table)} WHERE simulation_id = ?", (simulation_id,)
+        ).fetchone()
+        if found != expected.get(table, 0):
+            raise OutputError(
+                f"simulation {simulation_id!r}, table {table}: {expected.get(table, 0)} rows in"
+                f" the shard, {found} in the output; nothing of it was kept. Please report this"
+            )
+
+
+def require_same(
+    connection: sqlite3.Connection, simulation_id: str, output: Structure, shard: Structure
+) -> None:
+    """Check that a simulation in `main` has the content of that in `shard`.
+
+    Raises:
+        OutputError: If a table differs in any value or type.
+    """
+    for table in differing_tables(connection, simulation_id, output, shard):
+        raise OutputError(
+            f"simulation {simulation_id!r}, table {table}: the output differs from the shard;"
+            " nothing of it was kept. Please report this"
+        )
+
+
+def require_same_as_inputs(
+    connection: sqlite3.Connection, written: Sequence[SimulationPlan], target: Target, folder: Path
+) -> None:
+    """Compare simulations with the inputs that they came from, value by value.
+
+    Raises:
+        OutputError: If what arrived differs.
+    """
+    for source, group in groupby(written, key=lambda planned: planned.source):
+        with side_by_side(connection, source, target, folder) as (output, shard):
+            for planned in group:
+                require_same(connection, planned.simulation_id, output, shard)
+
+
+@contextmanager
+def side_by_side(
+    connection: sqlite3.Connection, source: Input, target: Target, folder: Path
+) -> Iterator[tuple[Structure, Structure]]:
+    """Yield the structures of a database, and of an input that is attached to it as `shard`.
+
+    Args:
+        connection: The database.
+        source: The input; its simulations have their names.
+        target: The tables of the output.
+        folder: A private folder for a shard that the input may be rewritten into.
+    """
+    with as_shard(source, target, folder) as uri, attached(connection, uri, "shard"):
+        yield read_structure(connection), read_structure(connection, "shard")
+
+
+def compare_contents(output: Path, target: Target, folder: Path) -> SameContent:
+    """Return what compares a simulation of an input with that of another input, or the output's."""
+
+    def is_same(source: Input, rival: Input | None, simulation_id: str) -> bool:
+        with ExitStack() as stack:
+            if rival is None:
+                connection = stack.enter_context(read_output(output))
+            else:
+                uri = stack.enter_context(as_shard(rival, target, folder))
+                connection = stack.enter_context(closing(connect(uri)))
+            left, right = stack.enter_context(side_by_side(connection, source, target, folder))
+            return next(differing_tables(connection, simulation_id, left, right), None) is None
+
+    return is_same
+
+
+def check_new_output(
+    partial: Path, written: Sequence[SimulationPlan], verification: Verification
+) -> None:
+    """Let SQLite check every table, on all cores, while the file goes to the disk.
+
+    Args:
+        partial: The output in the making, which nobody writes any more.
+        written: What was merged into it.
+        verification: "content" for a check that also compares indexes with their tables.
+
+    Raises:
+        DamagedGraftError: If the check fails, or rows are missing.
+    """
+    expected: Counter[str] = Counter()
+    for planned in written:
+        for table, rows in (planned.outcome.row_counts or {}).items():
+            expected[folded(table)] += rows
+    with closing(_reading(partial)) as connection:
+        tables = list(read_structure(connection).tables)
+    tables.sort(key=lambda table: -expected[table])
+    pragma = "integrity_check" if verification == "content" else "quick_check"
+    with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
+        on_disk = pool.submit(sync, partial)
+        verdicts = pool.map(lambda table: _verdict(partial, table, pragma), tables)
+        for table, (verdict, rows) in zip(tables, verdicts, strict=True):
+            if verdict != "ok":
+                raise DamagedGraftError(verdict, table=table)
+            if table in expected and rows != expected[table]:
+                raise DamagedGraftError(
+                    f"{expected[table]:,} rows in the shards, {rows:,} in the output", table=table
+                )
+        on_disk.result()
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    return connect(file_uri(path, mode="ro", immutable=1))
+
+
+def _verdict(path: Path, table: str, pragma: str) -> tuple[str, int]:
+    with closing(_reading(path)) as connection:
+        (verdict,) = connection.execute(f"PRAGMA {pragma}({quoted(table)})").fetchone()
+        (rows,) = connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()
+    return verdict, rows

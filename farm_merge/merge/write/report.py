@@ -1,0 +1,67 @@
+"""Report: what a merge did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from farm_merge.merge.plan.describe import describe_left_out, describe_outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from farm_merge.merge.plan.plan import Action, LeftOut, Outcome
+
+__all__ = ["MergeReport", "describe_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What a merge did.
+
+    Attributes:
+        output: The experiment database.
+        simulations: What happened to each simulation of each input.
+        left_out: What did not reach the output, and why.
+        details: How inputs were carried, where that is not as they are.
+        notes: What a reader should know: what was not carried, and what contradicts.
+        archived: Inputs that were moved away, by `archive`: from where to where.
+        seconds: Wall time of the whole merge.
+    """
+
+    output: Path
+    simulations: tuple[Outcome, ...]
+    left_out: tuple[LeftOut, ...]
+    details: tuple[str, ...]
+    notes: tuple[str, ...]
+    archived: tuple[tuple[Path, Path], ...]
+    seconds: float
+
+    @property
+    def counts(self) -> dict[Action, int]:
+        """The number of simulations by what happened to them."""
+        return dict(Counter(outcome.action for outcome in self.simulations))
+
+    @property
+    def rows(self) -> int:
+        """The number of data rows written."""
+        return sum(outcome.rows for outcome in self.simulations if outcome.action.writes)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Data rows written by second of the whole merge."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+def describe_report(report: MergeReport) -> dict[str, Any]:
+    """Return what a merge did as plain data."""
+    return {
+        "output": str(report.output),
+        "simulations": list(map(describe_outcome, report.simulations)),
+        "left_out": list(map(describe_left_out, report.left_out)),
+        "details": list(report.details),
+        "notes": list(report.notes),
+        "archived": [[str(before), str(after)] for before, after in report.archived],
+        "seconds": report.seconds,
+    }

@@ -1,0 +1,123 @@
+"""Rewrite: a file of any schema becomes a shard in a private folder, by its mapping."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm_merge.errors import ShardError
+from farm_merge.merge.inputs.file import readable
+from farm_merge.merge.tables.definition import SIMULATION_ID, folded
+from farm_merge.sqlite import connect, file_uri, make_disposable, quoted, sqlite3, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farm_merge.merge.inputs.input import Input
+    from farm_merge.merge.inputs.mapping import TableMapping
+    from farm_merge.merge.plan.target import Target
+    from farm_merge.merge.tables.definition import TableDefinition
+
+__all__ = ["as_shard", "rewritten", "try_rewriting"]
+
+_VERBS = {"first": "INSERT OR IGNORE", "last": "INSERT OR REPLACE"}
+
+
+@contextmanager
+def as_shard(source: Input, target: Target, folder: Path) -> Iterator[str]:
+    """Yield the URI of a shard with the simulations of an input: its own, or a rewritten one.
+
+    Args:
+        source: The input; its simulations have their names.
+        target: The tables of the output.
+        folder: A private folder for the rewritten shard, which is gone afterwards.
+
+    Raises:
+        ShardError: If SQLite refuses a row, with the table it is in.
+    """
+    if target.fits(source):
+        with readable(source.file) as uri:
+            yield uri
+    else:
+        with rewritten(source, target, folder) as shard:
+            yield file_uri(shard)
+
+
+@contextmanager
+def rewritten(
+    source: Input, target: Target, folder: Path, *, with_indexes: bool = False
+) -> Iterator[Path]:
+    """Yield a new shard with the simulations of a file; it is gone afterwards.
+
+    Args:
+        source: The file; its simulations have their names.
+        target: The tables of the output.
+        folder: A private folder for the shard.
+        with_indexes: Whether it gets the output's indexes too, once its rows are there.
+
+    Raises:
+        ShardError: If SQLite refuses a row, with the table it is in.
+    """
+    descriptor, name = tempfile.mkstemp(suffix=".db", dir=folder)
+    os.close(descriptor)
+    shard = Path(name)
+    try:
+        _write(source, target, shard, with_indexes=with_indexes)
+        yield shard
+    finally:
+        shard.unlink()
+
+
+def try_rewriting(source: Input, target: Target, folder: Path) -> ShardError | None:
+    """Return why the tables of the output refuse rows of an input; None if they hold them all."""
+    try:
+        with as_shard(source, target, folder):
+            return None
+    except ShardError as exc:
+        return exc
+
+
+def _write(source: Input, target: Target, shard: Path, *, with_indexes: bool) -> None:
+    with closing(connect(file_uri(shard))) as connection:
+        make_disposable(connection)
+        with transaction(connection):
+            for statement in target.shard_tables:
+                connection.execute(statement)
+        with readable(source.file) as uri:
+            connection.execute("ATTACH DATABASE ? AS source", (uri,))
+            with transaction(connection):
+                for table in source.mapping.tables:
+                    _fill(connection, source, table, target.want.tables[folded(table.target)])
+                for statement in target.shard_indexes if with_indexes else ():
+                    connection.execute(statement)
+
+
+def _fill(
+    connection: sqlite3.Connection, source: Input, table: TableMapping, target: TableDefinition
+) -> None:
+    """Fill a table of the shard; what the file lacks is NULL, not a default."""
+    kept = None
+    if source.contents:
+        kept, _ = source.contents.choices.duplicate_rows.get(table.target, (None, 0))
+    row_order = source.structure.tables[folded(table.source)].row_order if kept else ""
+    verb = _VERBS[kept] if kept else "INSERT"
+    order = f" ORDER BY {row_order}" if row_order else ""
+    columns = dict(table.columns)
+    if table.target != "experiments":
+        columns = {SIMULATION_ID: table.simulation, **columns}
+    given = set(map(folded, columns))
+    for column in target.stored:
+        if folded(column.name) not in given and not column.not_null:
+            columns[column.name] = "NULL"
+    names, expressions = ", ".join(map(quoted, columns)), ", ".join(columns.values())
+    try:
+        connection.execute(
+            f"{verb} INTO main.{quoted(table.target)} ({names})"
+            f" SELECT {expressions} {table.origin}{order}",
+            {SIMULATION_ID: source.simulations[0].simulation_id or ""},
+        )
+    except sqlite3.IntegrityError as exc:
+        raise ShardError(str(exc), path=source.path, table=table.source) from exc

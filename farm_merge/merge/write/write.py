@@ -1,0 +1,184 @@
+"""Write: a plan is carried out, into an output that exists or into a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from farm_merge.errors import OutputError, ShardError
+from farm_merge.merge.inputs.file import require_unchanged
+from farm_merge.merge.inputs.inspect import inspect_file
+from farm_merge.merge.options import Progress
+from farm_merge.merge.plan.plan import LeftOut, SimulationPlan, unmergeable
+from farm_merge.merge.write.attach import copy_simulation
+from farm_merge.merge.write.check import check_new_output, require_same_as_inputs
+from farm_merge.merge.write.graft import DEFAULT_PAGE_SIZE, Graft, register_grafted
+from farm_merge.merge.write.registry import ExperimentFields
+from farm_merge.merge.write.rewrite import as_shard
+from farm_merge.publish import building, existing_output, new_output, settle_output
+from farm_merge.schema import create_schema
+from farm_merge.sqlite import attached, sqlite3
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from farm_merge.merge.options import Options, ReportProgress
+    from farm_merge.merge.plan.plan import Plan
+
+__all__ = ["Written", "write_plan"]
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of a plan.
+
+    Attributes:
+        simulations: What was written, with the rows that were counted on the way.
+        left_out: Inputs that changed, went, or turned out damaged.
+    """
+
+    simulations: list[SimulationPlan] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def write_plan(plan: Plan, options: Options, folder: Path, report: ReportProgress) -> Written:
+    """Carry out a plan.
+
+    A new output is built beside its place, and appears when it is whole and checked. An existing
+    one grows by one transaction a simulation.
+
+    Args:
+        plan: What happens to every simulation.
+        options: What the user decided.
+        folder: A private folder.
+        report: Called as the work goes on.
+
+    Raises:
+        OutputError: If the output cannot be written.
+        ShardError: If an input changed or is damaged, and the user wants no merge without it.
+        DamagedGraftError: If what was built from pages is not sound; nothing was published.
+    """
+    output = plan.output.path
+    writer = _Writer(plan, options, folder, report)
+    kept = "nothing was written" if plan.output.is_new else "what was committed stays"
+    try:
+        if not plan.output.is_new:
+            writer.extend()
+        elif plan.to_write:
+            with new_output(output) as partial:
+                writer.build(partial)
+    except (sqlite3.Error, OSError) as exc:
+        raise OutputError(f"cannot be written ({exc}); {kept}", path=output) from exc
+    return writer.written
+
+
+class _Writer:
+    """Writes simulations, and keeps what became of them."""
+
+    def __init__(self, plan: Plan, options: Options, folder: Path, report: ReportProgress) -> None:
+        self._plan = plan
+        self._options = options
+        self._folder = folder
+        self._report = report
+        self._experiment = ExperimentFields(
+            options.experiment_id, plan.output.path.stem, options.name, options.description
+        )
+        self._done, self._rows = 0, plan.rows
+        self.written = Written()
+
+    def extend(self) -> None:
+        """Extend an output by one transaction a simulation."""
+        if not self._plan.to_write:
+            settle_output(self._plan.output.path)
+            return
+        with existing_output(self._plan.output.path) as connection:
+            for statement in self._plan.target.additions:
+                connection.execute(statement)
+            self._copy(connection, self._plan.to_write)
+
+    def build(self, partial: Path) -> None:
+        """Build an output, from pages where that is possible, and from rows."""
+        self._create(partial)
+        to_copy = list(self._plan.to_write)
+        if self._options.engine != "attach":
+            to_copy = self._graft(partial)
+        verify = self._options.verify
+        with building(partial) as connection:
+            grafted = list(self.written.simulations)
+            register_grafted(connection, grafted, self._experiment, self._folder)
+            if verify == "content":
+                require_same_as_inputs(connection, grafted, self._plan.target, self._folder)
+            self._copy(connection, to_copy)
+        if verify != "none":
+            self._report(Progress("verify", self._done, self._done))
+            check_new_output(partial, self.written.simulations, verify)
+
+    def _create(self, partial: Path) -> None:
+        """Make the tables of a new output, with the page size of the first shard."""
+        sources = (planned.source for planned in self._plan.to_write)
+        first = next((source for source in sources if source.is_shard), None)
+        page_size = first.file.header.page_size if first else DEFAULT_PAGE_SIZE
+        with building(partial) as connection:
+            connection.execute(f"PRAGMA page_size={page_size}")
+            create_schema(connection)
+            for statement in self._plan.target.additions:
+                connection.execute(statement)
+
+    def _graft(self, partial: Path) -> list[SimulationPlan]:
+        """Write what can be grafted; return what has to be copied row by row."""
+        options = self._options
+        graft = Graft(partial, self._plan.target, self._folder, options.engine, options.workers)
+        grafted = graft.run(self._plan.to_write, self._advance_by_simulation)
+        if grafted.damaged and options.on_bad_shard == "stop":
+            raise unmergeable(grafted.damaged)
+        self.written.simulations += grafted.written
+        self.written.left_out += grafted.damaged
+        return grafted.to_copy
+
+    def _copy(self, connection: sqlite3.Connection, simulations: Iterable[SimulationPlan]) -> None:
+        """Copy simulations row by row; an input that changed or went is left out."""
+        for path, group in groupby(simulations, key=lambda planned: planned.source.path):
+            try:
+                self._copy_input(connection, [_counted(planned) for planned in group])
+            except ShardError as exc:
+                if self._options.on_bad_shard == "stop":
+                    raise
+                self.written.left_out.append(LeftOut.because_of(path, exc))
+
+    def _copy_input(self, connection: sqlite3.Connection, group: list[SimulationPlan]) -> None:
+        source = group[0].source
+        require_unchanged(source.file)
+        with (
+            as_shard(source, self._plan.target, self._folder) as uri,
+            attached(connection, uri, "shard"),
+        ):
+            for planned in group:
+                copy_simulation(
+                    connection, planned, self._experiment, self._options.verify, self._advance
+                )
+                self.written.simulations.append(planned)
+                self._tell(str(planned.outcome))
+
+    def _advance(self, rows: int) -> None:
+        self._done += rows
+        self._tell()
+
+    def _advance_by_simulation(self, planned: SimulationPlan) -> None:
+        self._done += planned.outcome.rows
+        self._tell(str(planned.outcome))
+
+    def _tell(self, message: str = "") -> None:
+        total = max(self._done, self._rows)
+        self._report(Progress("copy", self._done, total, message))
+
+
+def _counted(planned: SimulationPlan) -> SimulationPlan:
+    """Return a simulation with its rows counted, which a brief inspection does not do."""
+    if planned.source.contents is not None:
+        return planned
+    require_unchanged(planned.source.file)
+    contents = inspect_file(planned.source.file).contents
+    assert contents is not None  # noqa: S101  (it was read whole)
+    return planned.with_contents(contents)

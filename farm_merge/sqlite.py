@@ -1,0 +1,138 @@
+"""SQLite: which driver is used, how databases are opened, and how transactions end.
+
+pysqlite3 brings a current SQLite where it has wheels; Python's own module serves elsewhere. Two
+copies of the SQLite library in one process would drop each other's POSIX locks, so everything in
+this package, SQLAlchemy and sqlite-utils included, uses the driver chosen here.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from os import PathLike
+else:
+    try:
+        import pysqlite3.dbapi2 as sqlite3
+    except ImportError:
+        import sqlite3
+
+__all__ = [
+    "BUSY_TIMEOUT_SECONDS",
+    "COMPANION_SUFFIXES",
+    "attached",
+    "column_types",
+    "connect",
+    "file_uri",
+    "make_disposable",
+    "quoted",
+    "sqlite3",
+    "table_names",
+    "transaction",
+]
+
+COMPANION_SUFFIXES = ("-wal", "-shm", "-journal")
+"""The files that SQLite itself keeps beside a database."""
+
+BUSY_TIMEOUT_SECONDS = 60
+
+
+def file_uri(path: str | PathLike[str], **parameters: str | int) -> str:
+    """Return the `file:` URI of a database, percent-encoded, so that any path can be opened.
+
+    Args:
+        path: The file, absolute or relative to the working directory.
+        parameters: URI parameters such as `mode="ro"` or `immutable=1`
+            (https://www.sqlite.org/uri.html).
+    """
+    # fsencode keeps file names that are not valid UTF-8.
+    encoded = quote(os.fsencode(os.path.abspath(path)))  # noqa: PTH100  (no symlink is resolved)
+    query = "&".join(f"{name}={quote(str(value))}" for name, value in parameters.items())
+    return f"file:{encoded}?{query}" if query else f"file:{encoded}"
+
+
+def quoted(name: str) -> str:
+    """Return an identifier in quotes, as sqlite-utils does; importing that costs 0.3 seconds."""
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def connect(
+    uri: str = ":memory:", *, timeout: float | None = None, read_only: bool = False
+) -> sqlite3.Connection:
+    """Open a database, or several by ATTACH, none of which is trusted: what they hold is data.
+
+    Args:
+        uri: The database.
+        timeout: Seconds to wait for another process that writes it; a minute by default.
+        read_only: Whether statements that write are refused.
+    """
+    patience = BUSY_TIMEOUT_SECONDS if timeout is None else timeout
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
+    # CHECK expressions of a file are data too: neither a check of its health nor a copy runs them.
+    for pragma in (
+        "trusted_schema=OFF",
+        "cell_size_check=ON",
+        "mmap_size=0",
+        "ignore_check_constraints=ON",
+        *(["query_only=ON"] if read_only else []),
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def make_disposable(connection: sqlite3.Connection) -> None:
+    """Let `main` be written as fast as can be: nobody else has it open, or would miss it."""
+    # `main` alone: a database in WAL mode that is attached to be read cannot be locked so.
+    for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+        connection.execute(f"PRAGMA main.{pragma}")
+
+
+@contextmanager
+def attached(connection: sqlite3.Connection, uri: str, schema: str) -> Iterator[None]:
+    """Attach a database; one at a time, so SQLite's limit of ten is never met."""
+    connection.execute(f"ATTACH DATABASE ? AS {schema}", (uri,))
+    try:
+        yield
+    except BaseException:
+        with suppress(sqlite3.Error):  # in a transaction that failed it would hide what failed
+            connection.execute(f"DETACH DATABASE {schema}")
+        raise
+    connection.execute(f"DETACH DATABASE {schema}")
+
+
+@contextmanager
+def transaction(
+    connection: sqlite3.Connection, mode: Literal["DEFERRED", "IMMEDIATE", "EXCLUSIVE"] = "DEFERRED"
+) -> Iterator[None]:
+    """Commit what the block does, or nothing of it."""
+    connection.execute(f"BEGIN {mode}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite may have rolled it back; the first error counts
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
+
+
+def table_names(connection: sqlite3.Connection, schema: str = "main") -> list[str]:
+    """Return the tables of a database, in order, but SQLite's own."""
+    rows = connection.execute(
+        f"SELECT name FROM {schema}.sqlite_schema WHERE type = 'table'"
+        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+    )
+    return [name for (name,) in rows]
+
+
+def column_types(
+    connection: sqlite3.Connection, table: str, schema: str = "main"
+) -> dict[str, str]:
+    """Return the columns of a table with their declared types, computed ones among them."""
+    rows = connection.execute(f"PRAGMA {schema}.table_xinfo({quoted(table)})")
+    return {name: declared for _, name, declared, *_ in rows}
