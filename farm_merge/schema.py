@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 APPLICATION_ID = int.from_bytes(b"FARM", "big")
-"""Stands in `PRAGMA application_id` of every shard and experiment database."""
+"""The `PRAGMA application_id` of every shard and experiment database."""
 
 SCHEMA_VERSION = 1
-"""Stands in `PRAGMA user_version`; it grows with every change of the tables."""
+"""The `PRAGMA user_version`; it grows with every change of the tables."""
 
 DATA_TABLES = (
     "agents",
@@ -84,7 +84,7 @@ def create_schema(connection: sqlite3.Connection) -> None:
 
 
 def is_current(connection: sqlite3.Connection, schema: str = "main") -> bool:
-    """Tell whether a database carries the marks of today's schema.
+    """Return whether a database carries the marks of today's schema.
 
     Args:
         connection: An open connection.

@@ -1,7 +1,7 @@
 """The file of an input: one look at its raw bytes, and reading it without leaving a trace.
 
 SQLite writes even when it only reads: a file in WAL mode gets `-wal` and `-shm` beside it, and a
-journal that a killed process left is rolled back into the file. So a file that stands alone is
+journal that a killed process left is rolled back into the file. So a file that is alone is
 opened `immutable`, and one with a WAL or a journal is read from a private copy of both.
 
 Closing any descriptor of a database drops this process's SQLite locks on it

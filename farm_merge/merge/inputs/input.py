@@ -115,5 +115,5 @@ class Input:
 
     def named(self, name: str) -> Input:
         """Return the input with a name for the simulation that had none."""
-        renamed = tuple(replace(each, simulation_id=name) for each in self.simulations)
+        renamed = tuple(replace(simulation, simulation_id=name) for simulation in self.simulations)
         return replace(self, simulations=renamed)

@@ -153,12 +153,12 @@ def _read_whole(
         schema=reading.schema,
         kind=reading.kind,
         structure=reading.structure,
-        simulations=tuple(SimulationInFile(each, statuses.get(each)) for each in found),
+        simulations=tuple(SimulationInFile(name, statuses.get(name)) for name in found),
         traits=traits,
         mapping=mapping,
         experiments=experiments_of(reading),
         notes=(*_not_carried(reading), *_unresolved_notes(rows.choices)),
-        contents=Contents(digest, tuple(rows.counts[each] for each in found), rows.choices),
+        contents=Contents(digest, tuple(rows.counts[name] for name in found), rows.choices),
     )
 
 

@@ -1,8 +1,8 @@
 """AgentFarm's tables through the years, and what they are called today: data, no code.
 
-No era marks its files, so an era is told by its tables and columns. Names are matched in lower
+No era marks its files, so an era is known by its tables and columns. Names are matched in lower
 case. SQL reads the row as `t` and the file as `source`. Taken from the history of
-Dooders/AgentFarm up to June 2026; `docs/legacy.md` tells it in words.
+Dooders/AgentFarm up to June 2026; `docs/legacy.md` has it in words.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ def map_file(structure: Structure, kind: Kind, traits: Traits) -> FileMapping:
         for table in structure.tables
     }
     own = [table for table in mappings if file.names[table] not in OUR_TABLES]
-    tried = accepted(Candidate(mappings[each].definition, mappings[each].indexes) for each in own)
+    tried = accepted(
+        Candidate(mappings[table].definition, mappings[table].indexes) for table in own
+    )
     mappings |= {
         table: _as_accepted(mappings[table], candidate)
         for table, candidate in zip(own, tried, strict=True)

@@ -26,7 +26,7 @@ def read_sidecar(database: Path) -> dict[str, Any] | None:
     path = database.with_name(_SIDECAR)
     if not path.is_file():
         return None
-    databases = (each for each in path.parent.iterdir() if each.name.endswith(SUFFIXES))
+    databases = (it for it in path.parent.iterdir() if it.name.endswith(SUFFIXES))
     if len(list(islice(databases, 2))) > 1:
         return None  # nobody knows whose it is
     try:

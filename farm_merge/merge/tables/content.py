@@ -50,10 +50,10 @@ def _differences(
         f"SELECT (SELECT count(*) FROM main.{name} WHERE simulation_id = :id)"
         f" <> (SELECT count(*) FROM shard.{name} WHERE simulation_id = :id)"
     )
-    keys = {folded(each) for each in left.key_names}
+    keys = set(map(folded, left.key_names))
     ignored = CLOCK_COLUMNS.get(table, frozenset())
-    columns = {folded(each.name): quoted(each.name) for each in left.stored}
-    others = {folded(each.name): quoted(each.name) for each in right.stored}
+    columns = {folded(column.name): quoted(column.name) for column in left.stored}
+    others = {folded(column.name): quoted(column.name) for column in right.stored}
     values = [
         quoted_name
         for column, quoted_name in columns.items()

@@ -1,4 +1,4 @@
-"""Tables as their authors wrote them, and as they stand in an experiment database.
+"""Tables as their authors wrote them, and as they are in an experiment database.
 
 A definition says what a table is in its own run. `TableDefinition.create` puts `simulation_id` in
 front of every key, and `parse_table` takes it off again, so a table and its merged form have one
@@ -46,7 +46,7 @@ class ColumnDefinition:
     Attributes:
         name: The column.
         declared_type: Empty where none is declared.
-        constraints: NOT NULL, DEFAULT, CHECK, COLLATE and GENERATED; keys stand in the table.
+        constraints: NOT NULL, DEFAULT, CHECK, COLLATE and GENERATED; keys are in the table.
         generated: Whether its values are computed.
     """
 
@@ -124,12 +124,12 @@ class TableDefinition:
 
     @cached_property
     def _by_name(self) -> dict[str, ColumnDefinition]:
-        return {folded(each.name): each for each in self.columns}
+        return {folded(column.name): column for column in self.columns}
 
     @cached_property
     def stored(self) -> tuple[ColumnDefinition, ...]:
         """The columns that hold values of their own."""
-        return tuple(each for each in self.columns if not each.generated)
+        return tuple(column for column in self.columns if not column.generated)
 
     @cached_property
     def key_names(self) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ class TableDefinition:
 
     @property
     def row_order(self) -> str:
-        """What sorts the rows of `t` as they were written; empty where nothing tells."""
+        """What sorts the rows of `t` as they were written; empty where nothing does."""
         if self.without_rowid:
             return ", ".join(f"t.{quoted(name)}" for name in self.key_names)
         names = ("rowid", "_rowid_", "oid")
@@ -164,9 +164,13 @@ class TableDefinition:
     def relaxed(self) -> TableDefinition:
         """Return the table with nothing but names, types and keys: what always takes its rows."""
         stored = tuple(
-            replace(each, constraints=tuple(c for c in each.constraints if c.startswith("COLLATE")))
-            for each in self.columns
-            if not each.generated
+            replace(
+                column,
+                constraints=tuple(
+                    text for text in column.constraints if text.startswith("COLLATE")
+                ),
+            )
+            for column in self.stored
         )
         return TableDefinition(self.name, stored, self.key)
 
@@ -183,9 +187,9 @@ class TableDefinition:
             *(f"CHECK {expression}" for expression in self.checks),
             f"FOREIGN KEY ({SIMULATION_ID}) REFERENCES simulations ({SIMULATION_ID})",
             *(
-                f"FOREIGN KEY ({_led(map(quoted, each.columns))}) REFERENCES"
-                f" {quoted(each.parent)} ({_led(map(quoted, each.parent_columns))}){each.actions}"
-                for each in self.foreign_keys
+                f"FOREIGN KEY ({_led(map(quoted, key.columns))}) REFERENCES"
+                f" {quoted(key.parent)} ({_led(map(quoted, key.parent_columns))}){key.actions}"
+                for key in self.foreign_keys
             ),
         ]
         body = ",\n    ".join(parts)
@@ -237,10 +241,10 @@ def without_simulation(table: TableDefinition) -> TableDefinition:
     foreign_keys = map(pairs, table.foreign_keys)
     return replace(
         table,
-        columns=tuple(each for each in table.columns if folded(each.name) != SIMULATION_ID),
+        columns=tuple(it for it in table.columns if folded(it.name) != SIMULATION_ID),
         key=others(table.key),
         uniques=tuple(filter(None, map(others, table.uniques))),
-        foreign_keys=tuple(each for each in foreign_keys if each.columns),
+        foreign_keys=tuple(key for key in foreign_keys if key.columns),
     )
 
 

@@ -51,9 +51,11 @@ class Structure:
 
     @cached_property
     def content(self) -> Mapping[str, TableDefinition]:
-        """The tables of a shard that simulations are made of; the others tell about them."""
+        """The tables of a shard that simulations are made of; the others are about them."""
         return {
-            table: each for table, each in self.tables.items() if each.name not in METADATA_TABLES
+            table: definition
+            for table, definition in self.tables.items()
+            if definition.name not in METADATA_TABLES
         }
 
 
@@ -128,25 +130,25 @@ def _definition(name: str, sql: str, merged_form: bool) -> TableDefinition:
             {"name": name, "sql": sql},
         )
         connection.execute("PRAGMA writable_schema=RESET")
-        told = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
-    columns = {column: hidden in {2, 3} for _, column, _, _, _, _, hidden in told}
-    key = [column for _, column, *_, place, _ in sorted(told, key=lambda row: row[5]) if place]
+        known = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+    columns = {column: hidden in {2, 3} for _, column, _, _, _, _, hidden in known}
+    key = [column for _, column, *_, place, _ in sorted(known, key=lambda row: row[5]) if place]
     try:
         parsed = parse_table(sql, merged_form=merged_form)
     except ValueError:
         parsed = TableDefinition(name, ())
     led = ["simulation_id"] if parsed.merged else []
-    found = {each.name: each.generated for each in parsed.columns}
+    found = {column.name: column.generated for column in parsed.columns}
     if parsed.merged:
         columns.pop("simulation_id", None)
     if found == columns and [*led, *parsed.key_names] == key:
         return parsed
-    # Not understood: carried with what SQLite itself tells about it.
+    # Not understood: carried with what SQLite itself knows about it.
     return TableDefinition(
         name,
         tuple(
             ColumnDefinition(column, declared_type)
-            for _, column, declared_type, *_, hidden in told
+            for _, column, declared_type, *_, hidden in known
             if not hidden
         ),
         tuple(map(quoted, key)),
