@@ -25,8 +25,10 @@ __all__ = [
     "SCHEMA_VERSION",
     "create_schema",
     "ddl",
+    "ddl_of",
     "is_current",
     "now",
+    "registry_ddl",
     "stored_time",
 ]
 
@@ -72,15 +74,31 @@ def ddl() -> tuple[str, ...]:
     return tuple(part.strip() for part in "\n".join(lines).split(";\n") if part.strip())
 
 
-def create_schema(connection: sqlite3.Connection) -> None:
+def create_schema(connection: sqlite3.Connection, *, registry_only: bool = False) -> None:
     """Make today's tables, indexes and marks in an empty database.
 
     Runs inside the caller's transaction, if there is one: SQLite's DDL is transactional.
+
+    Args:
+        connection: The database.
+        registry_only: Whether it gets only the tables about simulations.
     """
-    for statement in ddl():
+    for statement in registry_ddl() if registry_only else ddl():
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def ddl_of(table: str) -> str:
+    """Return the statement that makes one of today's tables."""
+    start = f"CREATE TABLE {table} "
+    return next(statement for statement in ddl() if statement.startswith(start))
+
+
+def registry_ddl() -> tuple[str, ...]:
+    """Return the statements that make the tables about simulations, in order."""
+    tables = {ddl_of(table) for table in METADATA_TABLES}
+    return tuple(statement for statement in ddl() if statement in tables)
 
 
 def is_current(connection: sqlite3.Connection, schema: str = "main") -> bool:

@@ -11,6 +11,7 @@ __all__ = [
     "COLUMNS",
     "DERIVED",
     "ERAS",
+    "MARKS",
     "SHAPES",
     "STATE_REFERENCES",
     "STEP_METRICS",
@@ -58,6 +59,10 @@ SHAPES = {
     "simulation_metrics": {"metric_id", "step_id", "metric_name", "metric_value"},
 }  # fmt: skip
 """The exact columns of era 1, whose tables may have any name (from 2024-11-03)."""
+
+MARKS = frozenset({"agent_id", "birth_time", "death_time", "agent_type", "initial_resources"})
+"""Columns that AgentFarm's table of agents has had in every era, and that other models' tables of
+agents have in part at most."""
 
 ERAS = (
     ("8 (2025-11 to today)", "simulation_steps", {"agent_type_counts"}),

@@ -27,7 +27,7 @@ def describe_input(source: Input) -> dict[str, Any]:
         "health": "ok",
         "simulations": [
             {
-                "simulation_id": simulation.simulation_id,
+                "simulation_id": simulation.own_id,
                 "status": simulation.status,
                 "rows": sum(tables.values()),
                 "tables": dict(tables),

@@ -10,14 +10,14 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
-from farm_merge.merge.tables.tokens import first_name
+from farm_merge.merge.tables.tokens import first_name, tokens
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 __all__ = [
     "ROW_NUMBER",
@@ -84,6 +84,15 @@ class IndexDefinition:
     unique: bool = False
     where: str = ""
 
+    @property
+    def collations(self) -> frozenset[str]:
+        """The collations that it names."""
+        return frozenset(name for term in self.terms for name in _collations(term))
+
+    def without_collations(self, names: Container[str]) -> IndexDefinition:
+        """Return the index without some collations."""
+        return replace(self, terms=tuple(_without(term, names) for term in self.terms))
+
     def create(self) -> str:
         """Return the statement that makes it, led by `simulation_id`."""
         unique = "UNIQUE " if self.unique else ""
@@ -141,11 +150,47 @@ class TableDefinition:
         """Its name in lower case, by which tables are found."""
         return folded(self.name)
 
+    def extends(self, other: TableDefinition) -> bool:
+        """Return whether the table is another with more columns at its end."""
+        begin = self.columns[: len(other.columns)]
+        return self.key == other.key and self.merged == other.merged and begin == other.columns
+
     def is_like(self, other: TableDefinition) -> bool:
         """Return whether another table has the same columns and the same key."""
         names = [column.name for column in self.columns]
         return names == [column.name for column in other.columns] and (
             self.key_names == other.key_names
+        )
+
+    @property
+    def has_rowid_key(self) -> bool:
+        """Whether its key is another name of the rowid (www.sqlite.org/lang_createtable.html)."""
+        column = self.column(self.key_names[0]) if len(self.key) == 1 else None
+        is_integer = column is not None and folded(column.declared_type) == "integer"
+        return is_integer and not self.without_rowid and not self.key[0].endswith(" DESC")
+
+    @property
+    def collations(self) -> frozenset[str]:
+        """The collations that it names."""
+        texts = (text for column in self.columns for text in column.constraints)
+        terms = (term for terms in (self.key, *self.uniques) for term in terms)
+        return frozenset(name for text in (*texts, *terms) for name in _collations(text))
+
+    def without_collations(self, names: Container[str]) -> TableDefinition:
+        """Return the table without some collations."""
+        return replace(
+            self,
+            columns=tuple(
+                replace(
+                    column,
+                    constraints=tuple(
+                        filter(None, (_without(text, names) for text in column.constraints))
+                    ),
+                )
+                for column in self.columns
+            ),
+            key=tuple(_without(term, names) for term in self.key),
+            uniques=tuple(tuple(_without(term, names) for term in it) for it in self.uniques),
         )
 
     @property
@@ -246,6 +291,23 @@ def without_simulation(table: TableDefinition) -> TableDefinition:
         uniques=tuple(filter(None, map(others, table.uniques))),
         foreign_keys=tuple(key for key in foreign_keys if key.columns),
     )
+
+
+def _collations(text: str) -> list[str]:
+    """Return the collations that a piece of SQL names."""
+    words = list(tokens(text))
+    pairs = pairwise(words)
+    return [name.name for word, name in pairs if word.keyword == "COLLATE"]
+
+
+def _without(text: str, names: Container[str]) -> str:
+    """Return a piece of SQL without some collations."""
+    for word, name in pairwise(list(tokens(text))):
+        if word.keyword == "COLLATE" and name.name in names:
+            return _without(
+                f"{text[: word.start].rstrip()} {text[name.end :].lstrip()}".strip(), names
+            )
+    return text
 
 
 def _led(terms: Iterable[str]) -> str:

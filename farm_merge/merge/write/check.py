@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -13,53 +13,71 @@ from farm_merge.errors import DamagedGraftError, OutputError
 from farm_merge.merge.tables.content import differing_tables
 from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.structure import read_structure
-from farm_merge.merge.write.rewrite import as_shard
-from farm_merge.publish import read_output, sync
-from farm_merge.schema import DATA_TABLES
-from farm_merge.sqlite import attached, connect, file_uri, quoted
+from farm_merge.merge.write.compare import side_by_side
+from farm_merge.publish import sync
+from farm_merge.sqlite import connect, file_uri, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from farm_merge.merge.inputs.input import Input
     from farm_merge.merge.options import Verification
-    from farm_merge.merge.plan.plan import SameContent, SimulationPlan
+    from farm_merge.merge.plan.plan import SimulationPlan
     from farm_merge.merge.plan.target import Target
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.sqlite import sqlite3
 
 __all__ = [
     "check_new_output",
-    "compare_contents",
+    "count_rows",
     "require_counts",
     "require_same",
     "require_same_as_inputs",
-    "side_by_side",
 ]
 
 
+def count_rows(
+    connection: sqlite3.Connection, output: Structure, simulation_id: str
+) -> Counter[str]:
+    """Return the rows that a simulation has in the output, by table in lower case."""
+    return Counter(
+        {
+            table: connection.execute(
+                f"SELECT count(*) FROM main.{quoted(table)} WHERE simulation_id = ?",
+                (simulation_id,),
+            ).fetchone()[0]
+            for table, definition in output.content.items()
+            if definition.merged
+        }
+    )
+
+
 def require_counts(
-    connection: sqlite3.Connection, simulation_id: str, expected: Mapping[str, int]
+    connection: sqlite3.Connection,
+    output: Structure,
+    simulation_id: str,
+    expected: Mapping[str, int],
 ) -> None:
     """Check the number of rows that a simulation has in the tables of the output.
 
     Args:
         connection: The output.
+        output: Its tables.
         simulation_id: The simulation.
         expected: Rows by table.
 
     Raises:
         OutputError: If a table holds more or fewer rows than its source.
     """
-    for table in {*DATA_TABLES, *expected}:
-        (found,) = connection.execute(
-            f"SELECT count(*) FROM main.{quoted(table)} WHERE simulation_id = ?", (simulation_id,)
-        ).fetchone()
-        if found != expected.get(table, 0):
+    wanted: Counter[str] = Counter()
+    for table, rows in expected.items():
+        wanted[folded(table)] += rows
+    found = count_rows(connection, output, simulation_id)
+    for table in wanted.keys() | found.keys():
+        if found[table] != wanted[table]:
             raise OutputError(
-                f"simulation {simulation_id!r}, table {table}: {expected.get(table, 0)} rows in"
-                f" the shard, {found} in the output; nothing of it was kept. Please report this"
+                f"simulation {simulation_id!r}, table {table}: {wanted[table]} rows in the shard,"
+                f" {found[table]} in the output; nothing of it was kept. Please report this"
             )
 
 
@@ -90,38 +108,6 @@ def require_same_as_inputs(
         with side_by_side(connection, source, target, folder) as (output, shard):
             for planned in group:
                 require_same(connection, planned.simulation_id, output, shard)
-
-
-@contextmanager
-def side_by_side(
-    connection: sqlite3.Connection, source: Input, target: Target, folder: Path
-) -> Iterator[tuple[Structure, Structure]]:
-    """Yield the structures of a database, and of an input that is attached to it as `shard`.
-
-    Args:
-        connection: The database.
-        source: The input; its simulations have their names.
-        target: The tables of the output.
-        folder: A private folder for a shard that the input may be rewritten into.
-    """
-    with as_shard(source, target, folder) as uri, attached(connection, uri, "shard"):
-        yield read_structure(connection), read_structure(connection, "shard")
-
-
-def compare_contents(output: Path, target: Target, folder: Path) -> SameContent:
-    """Return what compares a simulation of an input with that of another input, or the output's."""
-
-    def is_same(source: Input, rival: Input | None, simulation_id: str) -> bool:
-        with ExitStack() as stack:
-            if rival is None:
-                connection = stack.enter_context(read_output(output))
-            else:
-                uri = stack.enter_context(as_shard(rival, target, folder))
-                connection = stack.enter_context(closing(connect(uri)))
-            left, right = stack.enter_context(side_by_side(connection, source, target, folder))
-            return next(differing_tables(connection, simulation_id, left, right), None) is None
-
-    return is_same
 
 
 def check_new_output(
