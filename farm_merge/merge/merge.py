@@ -21,7 +21,7 @@ from farm_merge.merge.plan.recognize import needed_whole
 from farm_merge.merge.plan.rules import Rules
 from farm_merge.merge.write.archive import archive_inputs
 from farm_merge.merge.write.compare import ContentComparison
-from farm_merge.merge.write.fit import fitting_target
+from farm_merge.merge.write.fit import fitting_target, without_idle_tables
 from farm_merge.merge.write.graft import may_be_grafted
 from farm_merge.merge.write.report import MergeReport
 from farm_merge.merge.write.write import write_plan
@@ -125,4 +125,4 @@ def make_plan(
     sources = excluded.without(named.sources, named.refused)
     excluded.require_no_bad(options.on_bad_shard)
     plan = decide(sources, known.values(), before, target, comparison, options)
-    return excluded.complete(plan, named.notes)
+    return excluded.complete(without_idle_tables(plan, sources, folder), named.notes)

@@ -29,7 +29,8 @@ from farm_merge.merge.inputs.running import is_locked, is_wal_locked
 from farm_merge.merge.inputs.transcode import transcode
 from farm_merge.merge.inputs.unpack import unpack
 from farm_merge.merge.pages.header import HEADER_BYTES, read_header
-from farm_merge.sqlite import connect, file_uri, sqlite3
+from farm_merge.merge.tables.structure import read_structure
+from farm_merge.sqlite import add_collations, connect, file_uri, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -261,6 +262,7 @@ def opened(file: InputFile) -> Iterator[sqlite3.Connection]:
             with closing(connect()) as connection:
                 connection.execute("ATTACH DATABASE ? AS source", (uri,))
                 connection.execute("PRAGMA query_only=ON")
+                add_collations(connection, read_structure(connection, "source").collations)
                 yield connection
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:  # its words may be damaged too
             identify(file.path)  # it may have gone meanwhile

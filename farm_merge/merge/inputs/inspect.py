@@ -33,6 +33,7 @@ from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
 
     from farm_merge.merge.inputs.file import InputFile
     from farm_merge.merge.inputs.input import Choices
@@ -47,7 +48,7 @@ __all__ = [
 
 
 def inspect_shard(
-    path: Path,
+    path: str | PathLike[str],
     *,
     on_duplicate_row: OnDuplicateRow = "error",
     on_orphan_rows: OnOrphanRows = "keep",
@@ -71,7 +72,7 @@ def inspect_shard(
         on_duplicate_row=on_duplicate_row, on_orphan_rows=on_orphan_rows, schema=schema
     )
     with TemporaryDirectory(prefix="farm-merge-") as folder:
-        return inspect_file(look_into(path, Path(folder)), options)
+        return inspect_file(look_into(Path(path), Path(folder)), options)
 
 
 def inspect_file(file: InputFile, options: Options) -> Input:

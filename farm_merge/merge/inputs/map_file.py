@@ -10,6 +10,7 @@ from farm_merge.merge.inputs.classify import target_names
 from farm_merge.merge.inputs.mapping import FileMapping, SourceTables
 from farm_merge.merge.inputs.own_tables import map_own_table
 from farm_merge.merge.inputs.todays_tables import map_todays_table
+from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.trial import Candidate, accepted
 from farm_merge.schema import METADATA_TABLES, OUR_TABLES
 
@@ -35,6 +36,15 @@ def map_file(structure: Structure, kind: Kind, traits: Traits) -> FileMapping:
         (Candidate(mappings[table].definition, mappings[table].indexes) for table in own),
         alone=traits.alone,
     )
+    # What a function computed that SQLite does not have is carried as it was stored.
+    lost = {
+        f"{table}.{folded(column.name)}"
+        for table, candidate in zip(own, tried, strict=True)
+        for column in mappings[table].definition.columns
+        if column.generated and column.is_stored and not candidate.definition.column(column.name)
+    }
+    if lost:
+        return map_file(structure, kind, replace(traits, stored=traits.stored | lost))
     mappings |= {
         table: _as_accepted(mappings[table], candidate)
         for table, candidate in zip(own, tried, strict=True)

@@ -30,7 +30,6 @@ __all__ = ["map_own_table"]
 
 _RENAMED_ID = "original_simulation_id"
 _ROWID = "original_rowid"
-_COLLATIONS = frozenset({"binary", "nocase", "rtrim"})
 _REFERRING_SUFFIXES = ("", "_id", "id", "_rowid", "_row", "_ref")
 """What a column is called, behind the name of a table, that holds rowids of it."""
 
@@ -136,13 +135,20 @@ def _with_stored_columns(draft: _Draft, file: SourceTables) -> _Draft:
 def _with_known_collations(draft: _Draft) -> _Draft:
     """Leave out collations that the run's program brought along: text is compared by its bytes."""
     definition = draft.definition
-    unknown = {name for name in definition.collations if folded(name) not in _COLLATIONS}
-    indexed = {name for index in draft.indexes for name in index.collations}
-    unknown |= {name for name in indexed if folded(name) not in _COLLATIONS}
+    indexed = (index.unknown_collations for index in draft.indexes)
+    unknown = definition.unknown_collations.union(*indexed)
     if not unknown:
         return draft
+    columns = {
+        # Rows are told apart as the output will, and not by an index in the program's order.
+        name: f"{expression} COLLATE BINARY"
+        if (column := definition.column(name)) and column.unknown_collations
+        else expression
+        for name, expression in draft.columns.items()
+    }
     indexes = tuple(index.without_collations(unknown) for index in draft.indexes)
-    draft = replace(draft, definition=definition.without_collations(unknown), indexes=indexes)
+    definition = definition.without_collations(unknown)
+    draft = replace(draft, definition=definition, columns=columns, indexes=indexes)
     names = ", ".join(sorted(unknown))
     return draft.noted(f"collations of {draft.found.name} that SQLite does not have: {names}")
 

@@ -6,7 +6,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.merge.tables.definition import folded
-from farm_merge.sqlite import file_uri, quoted, sqlite3
+from farm_merge.merge.tables.structure import read_structure
+from farm_merge.sqlite import add_collations, file_uri, quoted, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,6 +39,7 @@ def transcode(uri: str, twin: Path) -> None:
         for connection in (old, new):
             connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute("PRAGMA ignore_check_constraints=ON")
+            add_collations(connection, read_structure(old).collations)
         new.execute("PRAGMA journal_mode=OFF")
         (verdict,) = old.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

@@ -76,5 +76,5 @@ class Exclusions:
             plan,
             left_out=(*excluded, *plan.left_out),
             notes=(*plan.notes, *notes),
-            details=(*plan.details, *links),
+            details=(*plan.target.notes, *plan.details, *links),
         )

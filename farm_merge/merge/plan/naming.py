@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Named", "with_names"]
 
+_SHOWN = 5
+"""How many files a message names that are alike."""
+
 
 @dataclass(slots=True)
 class Named:
@@ -210,8 +213,8 @@ class _Namer:
             others = [run for run in others if run not in packed]  # noqa: PLW2901
             if not others:
                 continue
-            paths = ", ".join(str(run.source.path) for run in others[:5])
-            more = f" and {len(others) - 5:,} others" if len(others) > 5 else ""  # noqa: PLR2004
+            paths = ", ".join(str(run.source.path) for run in others[:_SHOWN])
+            more = f" and {len(others) - _SHOWN:,} others" if len(others) > _SHOWN else ""
             equal = f"{first.source.path}: has the same bytes as {paths}{more}"
             if self._equal_files == "error":
                 for run in (first, *others):
@@ -247,10 +250,11 @@ class _Namer:
             ids = {run.simulation.own_id for run in alike}
             is_one = len(ids) == 1 and None not in ids  # copies, or a conflict of their contents
             if not self._template.joins and ((len(alike) > 1 and not is_one) or not name):
+                paths = [str(path) for path in dict.fromkeys(run.source.path for run in alike)]
+                more = " …" if len(paths) > _SHOWN else ""
                 raise ConflictError(
                     f"simulation_id {self._template.text!r} would call {len(alike)} runs {name!r}:"
-                    f" {', '.join(str(run.source.path) for run in alike[:3])}"
-                    f"{' …' if len(alike) > 3 else ''}",  # noqa: PLR2004
+                    f" {', '.join(paths[:_SHOWN])}{more}",
                     remedy="use more fields, such as {id} or {name}, or `join` them",
                 )
 

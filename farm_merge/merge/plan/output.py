@@ -55,6 +55,17 @@ class Output:
             ).fetchone()
         return (row and json_object(row[0])) or {}
 
+    def remedy_for(self, path: Path) -> str:
+        """Return how an input gets into an experiment database that this one cannot take it into.
+
+        The tables of a new one are made to hold the rows of both.
+        """
+        return (
+            ""
+            if self.is_new
+            else f"make a new one of both: farm-merge {self.path} {path} -o NEW.db"
+        )
+
     @property
     def is_new(self) -> bool:
         """Whether it does not exist."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from farm_merge.errors import ConflictError, ShardError, for_python
+from farm_merge.merge.plan.recognize import doubles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -228,7 +229,8 @@ def decide(
             f"{len(decider.conflicts):,} simulations contradict what is there;"
             " nothing was written:",
             causes=decider.conflicts,
-            remedy="`on_conflict=skip` keeps what is there, `on_conflict=replace` takes the new",
+            remedy="`on_conflict=skip` keeps what is there, `on_conflict=replace` takes the new,"
+            " and a name of their own keeps both: `simulation_id={parent}_{id}`",
         )
     return Plan(
         tuple(sorted(decider.to_write, key=lambda planned: planned.simulation_id)),
@@ -236,8 +238,9 @@ def decide(
         tuple(decider.left_out),
         output,
         target,
-        (*target.notes, *_once((source.path, source.details) for source in sources)),
+        tuple(_once((source.path, source.details) for source in sources)),
         (
+            *doubles(output, ((it.source, it.simulation) for it in decider.to_write)),
             *_experiment_notes(sources, output),
             *_once((source.path, source.notes) for source in sources),
         ),

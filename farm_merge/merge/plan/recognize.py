@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
     from farm_merge.merge.inputs.input import Input, SimulationInFile
     from farm_merge.merge.ledger import LedgerEntry, Origin
+    from farm_merge.merge.plan.output import Output
 
-__all__ = ["Known", "KnownRuns", "needed_whole", "origins_of", "read_histories"]
+__all__ = ["Known", "KnownRuns", "doubles", "needed_whole", "origins_of", "read_histories"]
+
+_SHOWN = 5
+"""How many simulations a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +117,24 @@ def needed_whole(sources: Sequence[Input]) -> set[Path]:
         or source.file.identity.size_bytes in sizes
         or any(times[run.own_id] > 1 for run in source.simulations)
     }
+
+
+def doubles(output: Output, planned: Iterable[tuple[Input, SimulationInFile]]) -> Iterator[str]:
+    """Report the runs that are in the output under several names.
+
+    Args:
+        output: What it holds.
+        planned: What is written, with names.
+    """
+    names: dict[Origin, dict[str, None]] = {}
+    for simulation_id, entries in output.entries().items():
+        for entry in entries:
+            names.setdefault(entry.origin, {})[simulation_id] = None
+    for source, simulation in planned:
+        for origin in origins_of(source, simulation):
+            if origin in names:
+                names[origin][simulation.simulation_id] = None
+    for found in dict.fromkeys(tuple(ids) for ids in names.values() if len(ids) > 1):
+        more = f" and {len(found) - _SHOWN:,} others" if len(found) > _SHOWN else ""
+        ids = ", ".join(map(repr, found[:_SHOWN]))
+        yield f"{output.path}: simulations {ids}{more} come from files with equal bytes"

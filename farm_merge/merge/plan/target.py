@@ -92,7 +92,8 @@ class Target:
         """Return whether a shard's rows can be copied as they are; thousands share one answer."""
         known = self._fits.get(source.mapping)
         if known is None:
-            known = self._fits[source.mapping] = source.is_shard and all(
+            is_plain = source.is_shard and not source.structure.collations
+            known = self._fits[source.mapping] = is_plain and all(
                 self._holds(table) for table in source.mapping.tables
             )
         return known
@@ -175,13 +176,9 @@ class _Builder:
 
     def errors(self) -> dict[Path, ShardError]:
         """Return the inputs that do not fit, and why."""
-        path = self._output.path
-        remedy = f"make a new output of both: farm-merge {path} FILES -o NEW.db"
         return {
-            refused: ShardError(
-                "; ".join(reasons), path=refused, remedy="" if self._output.is_new else remedy
-            )
-            for refused, reasons in self._refused.items()
+            path: ShardError("; ".join(reasons), path=path, remedy=self._output.remedy_for(path))
+            for path, reasons in self._refused.items()
         }
 
     def target(self) -> Target:

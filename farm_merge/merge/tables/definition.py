@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
-from farm_merge.merge.tables.tokens import first_name, tokens
+from farm_merge.merge.tables.tokens import first_name, tokens, unknown_collations
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -56,6 +56,16 @@ class ColumnDefinition:
     generated: bool = False
 
     @property
+    def unknown_collations(self) -> frozenset[str]:
+        """The collations that it names, and SQLite does not have."""
+        return frozenset(name for text in self.constraints for name in unknown_collations(text))
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether a record holds its values, computed or not."""
+        return not self.generated or any(text.endswith(" STORED") for text in self.constraints)
+
+    @property
     def not_null(self) -> bool:
         """Whether NULL is refused."""
         return "NOT NULL" in self.constraints
@@ -85,9 +95,9 @@ class IndexDefinition:
     where: str = ""
 
     @property
-    def collations(self) -> frozenset[str]:
-        """The collations that it names."""
-        return frozenset(name for term in self.terms for name in _collations(term))
+    def unknown_collations(self) -> frozenset[str]:
+        """The collations that it names, and SQLite does not have."""
+        return frozenset(name for term in self.terms for name in unknown_collations(term))
 
     def without_collations(self, names: Container[str]) -> IndexDefinition:
         """Return the index without some collations."""
@@ -170,11 +180,12 @@ class TableDefinition:
         return is_integer and not self.without_rowid and not self.key[0].endswith(" DESC")
 
     @property
-    def collations(self) -> frozenset[str]:
-        """The collations that it names."""
-        texts = (text for column in self.columns for text in column.constraints)
+    def unknown_collations(self) -> frozenset[str]:
+        """The collations that it names, and SQLite does not have."""
         terms = (term for terms in (self.key, *self.uniques) for term in terms)
-        return frozenset(name for text in (*texts, *terms) for name in _collations(text))
+        return frozenset(name for term in terms for name in unknown_collations(term)).union(
+            *(column.unknown_collations for column in self.columns)
+        )
 
     def without_collations(self, names: Container[str]) -> TableDefinition:
         """Return the table without some collations."""
@@ -291,13 +302,6 @@ def without_simulation(table: TableDefinition) -> TableDefinition:
         uniques=tuple(filter(None, map(others, table.uniques))),
         foreign_keys=tuple(key for key in foreign_keys if key.columns),
     )
-
-
-def _collations(text: str) -> list[str]:
-    """Return the collations that a piece of SQL names."""
-    words = list(tokens(text))
-    pairs = pairwise(words)
-    return [name.name for word, name in pairs if word.keyword == "COLLATE"]
 
 
 def _without(text: str, names: Container[str]) -> str:

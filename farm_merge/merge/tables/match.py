@@ -73,11 +73,7 @@ def _is_prefix(shard: TableDefinition, output: TableDefinition) -> bool:
 
 def _stored(table: TableDefinition) -> list[ColumnDefinition]:
     """Return the columns that a record holds, computed ones that are stored among them."""
-    return [
-        column
-        for column in table.columns
-        if not column.generated or any(text.endswith(" STORED") for text in column.constraints)
-    ]
+    return [column for column in table.columns if column.is_stored]
 
 
 def _storage(column: ColumnDefinition) -> tuple[object, ...]:

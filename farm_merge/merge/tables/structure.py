@@ -15,6 +15,7 @@ from farm_merge.merge.tables.definition import (
     folded,
 )
 from farm_merge.merge.tables.parser import parse_index, parse_table
+from farm_merge.merge.tables.tokens import unknown_collations
 from farm_merge.merge.tables.virtual import parse_virtual_table
 from farm_merge.schema import METADATA_TABLES, create_schema
 from farm_merge.sqlite import connect, quoted
@@ -39,6 +40,7 @@ class Structure:
         views: Names of views and triggers, which hold no data.
         virtual: Names of virtual tables, and of the tables behind them.
         not_understood: Tables whose constraints, and indexes that, could not be read.
+        collations: Collations that SQLite does not have: a program brought them along.
     """
 
     tables: Mapping[str, TableDefinition]
@@ -46,6 +48,7 @@ class Structure:
     views: tuple[str, ...] = ()
     virtual: tuple[str, ...] = ()
     not_understood: tuple[str, ...] = ()
+    collations: frozenset[str] = frozenset()
 
     @cached_property
     def content(self) -> Mapping[str, TableDefinition]:
@@ -126,7 +129,8 @@ def _structure(rows: tuple[_SchemaRow, ...], merged_form: bool) -> Structure:
             else:
                 indexes[folded(table)] = (*indexes.get(folded(table), ()), index)
     views = tuple(f"{kind} {name}" for kind, name, *_ in rows if kind in {"view", "trigger"})
-    return Structure(tables, indexes, views, (*virtual, *behind), tuple(not_understood))
+    collations = frozenset(name for *_, sql in rows for name in unknown_collations(sql or ""))
+    return Structure(tables, indexes, views, (*virtual, *behind), tuple(not_understood), collations)
 
 
 class _Reader(threading.local):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Token", "first_name", "tokens"]
+__all__ = ["Token", "first_name", "tokens", "unknown_collations"]
+
+_COLLATIONS = frozenset(["binary", "nocase", "rtrim"])
 
 # What SQLite's tokenizer knows: five blanks, and names of ASCII and of all from U+0080 on, so that
 # a no-break space is part of a name.
@@ -56,3 +59,12 @@ def tokens(sql: str) -> Iterator[Token]:
 def first_name(term: str) -> str:
     """Return the name at the start of a term such as `"a" COLLATE NOCASE DESC`."""
     return next((token.name for token in tokens(term)), "")
+
+
+def unknown_collations(sql: str) -> list[str]:
+    """Return the collations that a piece of SQL names, and SQLite does not have."""
+    if "COLLATE" not in sql.upper():
+        return []
+    pairs = pairwise(tokens(sql))
+    names = (name.name for word, name in pairs if word.keyword == "COLLATE")
+    return [name for name in names if name.lower() not in _COLLATIONS]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from farm_merge.errors import ShardError
 from farm_merge.merge.plan.target import make_target
 from farm_merge.merge.write.rewrite import try_rewriting
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from farm_merge.errors import ShardError
     from farm_merge.merge.inputs.input import Input
     from farm_merge.merge.plan.output import Output
+    from farm_merge.merge.plan.plan import Plan
     from farm_merge.merge.plan.target import Target
 
-__all__ = ["fitting_target"]
+__all__ = ["fitting_target", "without_idle_tables"]
 
 
 def fitting_target(
@@ -33,8 +35,28 @@ def fitting_target(
     for source in sources:
         is_doubtful = source.path in target.to_try and source.path not in misfits
         if is_doubtful and (error := try_rewriting(source, target, folder)):
-            misfits[source.path] = error
+            remedy = output.remedy_for(source.path)
+            misfits[source.path] = ShardError(
+                error.reason, path=source.path, table=error.table, remedy=remedy
+            )
     if misfits:
         fitting = [source for source in sources if source.path not in misfits]
         target, _ = make_target(fitting, output, alone=alone)
     return target, misfits
+
+
+def without_idle_tables(plan: Plan, sources: list[Input], folder: Path) -> Plan:
+    """Return a plan whose tables are those of what is written, and not of what is skipped.
+
+    Args:
+        plan: The plan, whose tables hold the rows of all inputs.
+        sources: All inputs.
+        folder: A private folder.
+    """
+    written = {planned.source.path: planned.source for planned in plan.to_write}
+    if len(written) == len(sources):
+        return plan
+    target, misfits = fitting_target(
+        list(written.values()), plan.output, folder, alone=plan.target.alone
+    )
+    return plan if misfits else replace(plan, target=target)

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.file import readable
 from farm_merge.merge.tables.definition import SIMULATION_ID, folded
-from farm_merge.sqlite import connect, file_uri, make_disposable, quoted, sqlite3, transaction
+from farm_merge.merge.write.blame import blaming
+from farm_merge.sqlite import (
+    add_collations,
+    connect,
+    file_uri,
+    make_disposable,
+    quoted,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.inputs.mapping import TableMapping
     from farm_merge.merge.plan.target import Target
     from farm_merge.merge.tables.definition import TableDefinition
+    from farm_merge.sqlite import sqlite3
 
 __all__ = ["as_shard", "rewritten", "try_rewriting"]
 
@@ -88,13 +97,15 @@ def _write(source: Input, target: Target, shard: Path, *, with_indexes: bool) ->
                 connection.execute(statement)
         with readable(source.file) as uri:
             connection.execute("ATTACH DATABASE ? AS source", (uri,))
+            add_collations(connection, source.structure.collations)
             if source.traits.renamed:
                 _write_names(connection, source)
             with transaction(connection):
                 for table in source.mapping.tables:
                     _fill(connection, source, table, target.want.tables[folded(table.target)])
-                for statement in target.shard_indexes(source.mapping) if with_indexes else ():
-                    connection.execute(statement)
+                with blaming(source.path):
+                    for statement in target.shard_indexes(source.mapping) if with_indexes else ():
+                        connection.execute(statement)
 
 
 def _fill(
@@ -116,14 +127,12 @@ def _fill(
             columns[column.name] = "NULL"
     names, expressions = ", ".join(map(quoted, columns)), ", ".join(columns.values())
     where = f" WHERE {table.simulation} IS NOT NULL" if _skips_orphans(source) else ""
-    try:
+    with blaming(source.path, table.source):
         connection.execute(
             f"{verb} INTO main.{quoted(table.target)} ({names})"
             f" SELECT {expressions} {table.origin}{where}{order}",
             source.bindings,
         )
-    except sqlite3.IntegrityError as exc:
-        raise ShardError(str(exc), path=source.path, table=table.source) from exc
 
 
 def _skips_orphans(source: Input) -> bool:

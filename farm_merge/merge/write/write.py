@@ -13,6 +13,7 @@ from farm_merge.merge.options import Progress
 from farm_merge.merge.plan.plan import LeftOut, SimulationPlan, unmergeable
 from farm_merge.merge.tables.changes import change
 from farm_merge.merge.write.attach import copy_simulation
+from farm_merge.merge.write.blame import blaming
 from farm_merge.merge.write.check import check_new_output, require_same_as_inputs
 from farm_merge.merge.write.graft import DEFAULT_PAGE_SIZE, Graft, register_grafted
 from farm_merge.merge.write.registry import ExperimentFields
@@ -153,6 +154,7 @@ class _Writer:
         require_unchanged(source.file)
         with (
             as_shard(source, self._plan.target, self._folder) as uri,
+            blaming(source.path, is_sound=not self._plan.output.is_new),
             attached(connection, uri, "shard"),
         ):
             for planned in group:
