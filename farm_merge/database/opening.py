@@ -77,7 +77,7 @@ def open_session(uri: str) -> Session:
         creator=lambda: sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False),
         poolclass=NullPool,
     )
-    return OrmSession(engine)
+    return OrmSession(engine, expire_on_commit=False)  # what was read outlives its session
 
 
 def _require_schema(path: Path, connection: sqlite3.Connection) -> None:
