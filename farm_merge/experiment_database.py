@@ -214,7 +214,8 @@ class ExperimentDatabase:
             if not isinstance(problem, RefusedRowsError):
                 raise problem
         self._closed = True
-        close_database(self._connection)
+        with naming(self.db_path):
+            close_database(self._connection)
         if problems:
             raise RefusedRowsError(
                 "not all rows could be stored", path=self.db_path, causes=problems

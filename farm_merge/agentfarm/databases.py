@@ -124,7 +124,8 @@ class _Calls(SimulationWriter, Sessions):
         self.logger.log_health_incident(*args, **kwargs)
 
     def _end(self, status: str | None) -> None:
-        if self.logger.needs_flush:  # something was logged after it was closed
+        if self.logger.needs_flush:  # maybe logged after it was closed
+            self.flush_all_buffers()
             self._closed = False
         super()._end(status)
 

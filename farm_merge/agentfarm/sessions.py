@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,7 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from farm_merge.database.opening import open_session
 from farm_merge.errors import require_choice
+from farm_merge.schema import DATA_TABLES
+from farm_merge.sqlite import file_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,12 +39,23 @@ _FORMATS = ("csv", "excel", "json", "parquet")
 class SessionManager:
     """Gives sessions on a database to AgentFarm's repositories.
 
+    They know one simulation a file: what they read of a database with several is mixed. So one can
+    be chosen, and is then all there is to see; nothing can be written.
+
     Args:
-        open_session: Makes one.
+        path: The database, also as `sqlite:///PATH`; of a folder, `simulation.db` in it.
+        simulation_id: The simulation to show; all by default.
+        open_session: Makes sessions, instead of both.
     """
 
-    def __init__(self, open_session: Callable[[], Session]) -> None:
-        self.create_session = self.get_session = open_session
+    def __init__(
+        self,
+        path: str | PathLike[str] = "simulations",
+        simulation_id: str | None = None,
+        *,
+        open_session: Callable[[], Session] | None = None,
+    ) -> None:
+        self.create_session = self.get_session = open_session or _on(path, simulation_id)
 
     @contextmanager
     def session_scope(self) -> Iterator[Session]:
@@ -68,6 +83,21 @@ class SessionManager:
     remove_session = cleanup = close
 
 
+def _on(path: str | PathLike[str], simulation_id: str | None) -> Callable[[], Session]:
+    file = Path(os.fspath(path).removeprefix("sqlite:///"))
+    if file.is_dir():
+        file /= "simulation.db"
+    if simulation_id is None:
+        return lambda: open_session(file_uri(file))
+    # Temporary views hide the tables of the same names.
+    wanted = "'{}'".format(simulation_id.replace("'", "''"))
+    views = [
+        f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} WHERE simulation_id = {wanted}"
+        for table in (*DATA_TABLES, "simulations")
+    ]
+    return lambda: open_session(file_uri(file, mode="ro"), views)
+
+
 class Sessions:
     """What AgentFarm's databases do through sessions."""
 
@@ -78,7 +108,7 @@ class Sessions:
     @cached_property
     def session_manager(self) -> SessionManager:
         """What gives sessions to repositories."""
-        return SessionManager(self.Session)
+        return SessionManager(open_session=self.Session)
 
     @property
     def engine(self) -> Any:

@@ -214,7 +214,8 @@ class SimulationWriter:
         self._closed = True
         if not self.reopens:
             self.logger.close()
-        self._release()
+        with naming(self._path):
+            self._release()
         if refused := self.logger.refused:
             raise RefusedRowsError(
                 f"simulation {self.simulation_id!r}: {refused}",

@@ -12,16 +12,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
 from farm_merge.agentfarm import (
     DataLoggingConfig,
     ExperimentDatabase,
     InMemorySimulationDatabase,
+    SessionManager,
     SimulationContext,
     SimulationDatabase,
     setup_db,
 )
-from farm_merge.config import SimulationConfig
+from farm_merge.config import DatabaseConfig, SimulationConfig
 from farm_merge.errors import (
     InvalidOptionError,
     InvalidRecordError,
@@ -29,7 +31,8 @@ from farm_merge.errors import (
     RefusedRowsError,
     SimulationExistsError,
 )
-from farm_merge.models import AgentModel
+from farm_merge.merge import merge_shards
+from farm_merge.models import AgentModel, AgentStateModel, ExperimentModel, Simulation
 from farm_merge.sqlite import sqlite3
 from tests.agentfarm.replay import Replay
 from tests.conftest import query
@@ -207,11 +210,13 @@ def test_what_is_logged_after_closing_is_kept(request, kind):
     database.logger.flush_all_buffers()
     database.close()
     database.logger.log_resource("r1", 5.0, (0, 0))
-    database.save_configuration({"n": 1})
-    database.update_simulation_record("run", status="failed")
     database.close()
     path = database.db_path
     assert query(path, "SELECT count(*) FROM resource_states") == [(1,)]
+    database.save_configuration({"n": 1})
+    database.update_simulation_record("run", status="failed")
+    database.close()
+    assert query(path, "SELECT count(*) FROM simulation_config") == [(1,)]
     assert query(path, "SELECT status FROM simulations") == [("failed",)]
     if kind == "db":
         assert query(path, "PRAGMA journal_mode") == [("delete",)]
@@ -245,6 +250,7 @@ def test_a_caller_that_catches_everything_finds_the_run_incomplete(tmp_path):
         with suppress(Exception):
             database.logger.log_agent_action(step_number=step, agent_id="a1", action_type="move")
     database.update_simulation_record("run", status="completed", results_summary={"steps": 3})
+    assert query(tmp_path / "run.db", "SELECT status FROM simulations") == [("incomplete",)]
     with pytest.raises(RefusedRowsError, match="2 rows"):
         database.close()
     database.close()
@@ -316,6 +322,31 @@ def test_functions_run_in_a_transaction_that_sees_what_was_logged(db):
     assert pd.read_sql("SELECT count(*) AS n FROM agents", db.engine)["n"].tolist() == [1]
 
 
+def test_repositories_see_one_simulation_of_a_database_or_all(tmp_path):
+    folder = tmp_path / "it's"
+    with ExperimentDatabase(folder / "simulation.db", "e") as experiment:
+        for name in ("a", "it's b"):
+            context = experiment.create_simulation_context(name)
+            context.log_agent(**{**AGENT, "simulation_id": name})
+            context.log_step(0, [STATE], [RESOURCE], {})
+
+    def seen(*which):
+        with SessionManager(*which).session_scope() as session:
+            agents = session.query(AgentModel.simulation_id).order_by("simulation_id").all()
+            states = session.query(AgentStateModel.id).count()
+            return [name for (name,) in agents], states, session.query(Simulation).count()
+
+    everything = (["a", "it's b"], 2, 2)
+    assert seen(folder) == seen(f"sqlite:///{folder}/simulation.db") == everything
+    assert seen(folder / "simulation.db", "it's b") == (["it's b"], 1, 1)
+    for model in (AgentModel, ExperimentModel):
+        with pytest.raises(SQLAlchemyError):
+            SessionManager(folder, "a").execute_with_retry(
+                lambda session, model=model: session.query(model).delete()
+            )
+    assert seen(folder) == everything
+
+
 def test_what_needs_agentfarm_itself_is_not_there_without_it(db):
     assert not hasattr(db, "query")
     with pytest.raises(AttributeError, match="needs the package `farm`"):
@@ -362,14 +393,15 @@ def test_the_database_settings_of_a_configuration_hold(tmp_path, config):
 
 
 def test_settings_without_a_choice_are_those_of_the_profile(tmp_path):
-    chosen = {"db_pragma_profile": "performance", "db_synchronous_mode": "NORMAL"}
-    for config, synchronous in ((chosen, 0), (SimulationConfig(), 1), (None, 1)):
-        with closing(InMemorySimulationDatabase(config=config, simulation_id="run")):
-            pass
-        path = tmp_path / f"{synchronous}{config is None}.db"
-        with closing(SimulationDatabase(path, config, "run")) as database:
-            found = database._connection.execute("PRAGMA synchronous").fetchone()
-        assert found == (synchronous,)
+    fast = {"db_pragma_profile": "performance", "db_synchronous_mode": "NORMAL"}
+    small = {"db_pragma_profile": "memory", "db_cache_size_mb": 200}
+    ours = SimulationConfig(database=DatabaseConfig(synchronous="EXTRA"))
+    expected = [(fast, 0, -256), (small, 1, -4), (ours, 3, -64), (None, 1, -64)]
+    for number, (config, synchronous, cache_mb) in enumerate(expected):
+        with closing(SimulationDatabase(tmp_path / f"{number}.db", config, "run")) as database:
+            ask = database._connection.execute
+            assert ask("PRAGMA synchronous").fetchone() == (synchronous,)
+            assert ask("PRAGMA cache_size").fetchone() == (cache_mb * 1024,)
     with pytest.raises(InvalidOptionError, match="database settings"):
         SimulationDatabase(tmp_path / "x.db", {"db_pragma_profile": "fast"}, "run")
 
@@ -417,13 +449,14 @@ def test_the_environment_gets_its_database(tmp_path):
     assert query(path, "SELECT count(*) FROM resource_states") == [(1,)]
 
 
-def test_what_is_no_run_is_not_replaced_by_one(tmp_path):
+def test_what_is_no_run_is_not_replaced_by_one(tmp_path, make_shard):
     path = tmp_path / "exp.db"
     with ExperimentDatabase(path, "e") as experiment:
         for name in ("a", "b"):
             experiment.create_simulation_context(name)
     (tmp_path / "notes.db").write_text("no database")
-    for taken in (path, tmp_path / "notes.db"):
+    merge_shards([make_shard("a")], tmp_path / "merged.db")
+    for taken in (path, tmp_path / "notes.db", tmp_path / "merged.db"):
         before = taken.read_bytes()
         with closing(setup_db(str(taken), "run")) as database:
             assert Path(database.db_path).name.startswith(f"{taken.stem}_")
