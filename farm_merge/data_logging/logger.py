@@ -95,7 +95,7 @@ class DataLogger:
         self._last_flush = time.monotonic()
         self._last_step = self._buffers.last_step()
         self._agents = self._buffers.stored_agents()
-        self._metrics: tuple[str, ...] = METRICS
+        self._metrics: dict[str, None] = dict.fromkeys(METRICS)
 
     @_taking
     def log_step(
@@ -121,15 +121,11 @@ class DataLogger:
         step = as_step(step_number)
         states = self._distinct(as_rows("agent state", AGENT_STATE, agent_states))
         resources = as_rows("resource state", RESOURCE_STATE, resource_states)
-        if unknown := metrics.keys() - set(self._metrics):
+        given = {**self.metric_defaults, **metrics}
+        if unknown := given.keys() - self._metrics.keys():
             self._buffers.add_columns("simulation_steps", unknown, self.added_types)
-            self._metrics = METRICS + self._buffers.added["simulation_steps"]
-        values = tuple(
-            [
-                as_metric(name, metrics.get(name, self.metric_defaults.get(name)))
-                for name in self._metrics
-            ]
-        )
+            self._metrics |= dict.fromkeys(self._buffers.added["simulation_steps"])
+        values = tuple([as_metric(name, value) for name, value in (self._metrics | given).items()])
         if step <= self._last_step:
             # What is buffered of the step is written, and replaced by the same transaction that
             # writes the new rows: at no time is there neither.
