@@ -6,7 +6,7 @@ import tomllib
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +20,8 @@ __all__ = ["DatabaseConfig", "SimulationConfig"]
 PragmaProfile = Literal["balanced", "performance", "safety", "memory"]
 Synchronous = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
 JournalMode = Literal["DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL", "OFF"]
+PragmaName = Annotated[str, Field(pattern=r"^[a-z_]+$")]
+PragmaWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 _PROFILES: dict[PragmaProfile, tuple[JournalMode, Synchronous, int]] = {
     # journal mode, synchronous, cache in MB
@@ -60,6 +62,7 @@ class DatabaseConfig(_Strict):
         busy_timeout_ms: How long to wait for another writer.
         buffer_size: Rows that the logger holds before it writes them.
         commit_interval_seconds: After how long it writes them in any case.
+        custom_pragmas: Any others of SQLite's, by name; they win over everything.
     """
 
     pragma_profile: PragmaProfile = _setting("pragma_profile")
@@ -69,6 +72,7 @@ class DatabaseConfig(_Strict):
     busy_timeout_ms: int = _setting("busy_timeout_ms", ge=0)
     buffer_size: int = _setting("buffer_size", gt=0)
     commit_interval_seconds: float = _setting("commit_interval_seconds", ge=0)
+    custom_pragmas: dict[PragmaName, int | PragmaWord] = Field(default_factory=dict)
 
     def pragmas(self) -> dict[str, str | int]:
         """Return the PRAGMAs of the profile, with what was set on top."""
@@ -77,6 +81,7 @@ class DatabaseConfig(_Strict):
             "journal_mode": self.journal_mode or journal_mode,
             "synchronous": self.synchronous or synchronous,
             "cache_size": -1024 * (self.cache_size_mb or cache_mb),
+            **self.custom_pragmas,
         }
 
 

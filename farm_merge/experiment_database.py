@@ -93,6 +93,7 @@ class ExperimentDatabase:
         simulation_id: str,
         parameters: Mapping[str, Any] | None = None,
         *,
+        settings: DatabaseConfig | None = None,
         resume: bool = False,
     ) -> SimulationContext:
         """Register a simulation and return what it writes to.
@@ -100,6 +101,7 @@ class ExperimentDatabase:
         Args:
             simulation_id: Unique in the database.
             parameters: What is stored with it; `seed` among them is stored as its seed too.
+            settings: How its rows are buffered; by default as the experiment's.
             resume: Go on with a simulation that is there.
 
         Raises:
@@ -111,7 +113,7 @@ class ExperimentDatabase:
             self.config,
             simulation_id,
             path=str(self.db_path.absolute()),
-            settings=self._settings,
+            settings=settings or self._settings,
             experiment_id=self.experiment_id,
             parameters={} if parameters is None else parameters,
             resume=resume,
@@ -212,7 +214,8 @@ class ExperimentDatabase:
             if not isinstance(problem, RefusedRowsError):
                 raise problem
         self._closed = True
-        close_database(self._connection)
+        with naming(self.db_path):
+            close_database(self._connection)
         if problems:
             raise RefusedRowsError(
                 "not all rows could be stored", path=self.db_path, causes=problems

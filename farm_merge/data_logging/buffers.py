@@ -9,7 +9,7 @@ from farm_merge.errors import InvalidRecordError, OutputError
 from farm_merge.sqlite import column_types, quoted, sqlite3, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
 __all__ = ["Buffers"]
 
@@ -20,20 +20,23 @@ class Buffers:
     """The rows of one simulation that wait to be written; emptied only after their commit.
 
     Args:
-        connection: Where to write; in autocommit mode, so that transactions are this class's own.
+        connect: Returns where to write; in autocommit mode, as transactions are this class's own.
         simulation_id: The simulation that all rows belong to.
         hint: What to do when they cannot be written.
 
     Attributes:
-        connection: Where to write.
         held: How many rows wait.
+        closed: Whether no more rows are taken.
         added: The columns that tables have got beyond the schema's, by table.
     """
 
-    def __init__(self, connection: sqlite3.Connection, simulation_id: str, hint: str) -> None:
-        self.connection = connection
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], simulation_id: str, hint: str
+    ) -> None:
         self.held = 0
+        self.closed = False
         self.added: dict[str, tuple[str, ...]] = dict.fromkeys(COLUMNS, ())
+        self._connect = connect
         self._simulation_id = simulation_id
         self._hint = hint
         self._inserts = {
@@ -52,15 +55,19 @@ class Buffers:
 
     def stored_agents(self) -> set[str]:
         """Return the agents that are stored."""
-        rows = self.connection.execute(
+        rows = self._connect().execute(
             "SELECT agent_id FROM agents WHERE simulation_id = ?", (self._simulation_id,)
         )
         return {agent_id for (agent_id,) in rows}
 
     def _highest(self, table: str, column: str, none: int) -> int:
-        (highest,) = self.connection.execute(
-            f"SELECT max({column}) FROM {table} WHERE simulation_id = ?", (self._simulation_id,)
-        ).fetchone()
+        (highest,) = (
+            self._connect()
+            .execute(
+                f"SELECT max({column}) FROM {table} WHERE simulation_id = ?", (self._simulation_id,)
+            )
+            .fetchone()
+        )
         return none if highest is None else int(highest)
 
     def take_ids(self, table: str, count: int = 1) -> int:
@@ -70,9 +77,25 @@ class Buffers:
         return first
 
     def extend(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        """Hold rows: `simulation_id`, the schema's columns, the added ones."""
+        """Hold rows: `simulation_id`, the schema's columns, the added ones.
+
+        Raises:
+            OutputError: If the simulation is closed: nobody would write them.
+        """
+        if self.closed:
+            raise OutputError(f"simulation {self._simulation_id!r} is closed")
         self._rows[table] += rows
         self.held += len(rows)
+
+    def discard(self, table: str, agent_ids: Container[str]) -> set[str]:
+        """Drop the rows of agents that are held for a table, and return whose those were."""
+        place = 1 + COLUMNS[table].index("agent_id")
+        rows = self._rows[table]
+        kept = [row for row in rows if row[place] not in agent_ids]
+        dropped = {row[place] for row in rows} - {row[place] for row in kept}
+        self.held -= len(rows) - len(kept)
+        self._rows[table] = kept
+        return dropped
 
     def replace_step(self, step: int) -> None:
         """Let the rows of a step that are stored go when those that follow are written."""
@@ -100,13 +123,14 @@ class Buffers:
             if not isinstance(name, str) or not name or name.lower() in taken:
                 raise InvalidRecordError(f"{name!r} cannot be a new column of {table}")
         self.flush()  # what is held has the columns from before
+        connection = self._connect()
         try:
-            with transaction(self.connection, "IMMEDIATE"):
-                present = column_types(self.connection, table)
+            with transaction(connection, "IMMEDIATE"):
+                present = column_types(connection, table)
                 for name in new:
                     if name not in present:  # it is there in a resumed simulation
                         declared = f"{quoted(name)} {types.get(name, '')}"
-                        self.connection.execute(f"ALTER TABLE {table} ADD COLUMN {declared}")
+                        connection.execute(f"ALTER TABLE {table} ADD COLUMN {declared}")
         except sqlite3.Error as exc:
             raise OutputError(f"cannot get a column ({exc})", table=table) from exc
         self.added[table] += tuple(new)
@@ -133,7 +157,7 @@ class Buffers:
         self.held = 0
 
     def _write(self) -> None:
-        connection = self.connection
+        connection = self._connect()
         with transaction(connection, "IMMEDIATE"):
             for table in _OF_A_STEP:
                 connection.executemany(

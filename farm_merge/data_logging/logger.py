@@ -61,7 +61,7 @@ class DataLogger:
     their `details`.
 
     Args:
-        connection: Where to write; in autocommit mode, so that transactions are this class's own.
+        connect: Returns where to write; in autocommit mode, as transactions are this class's own.
         simulation_id: The simulation that all rows belong to.
         buffer_size: Rows that are held before they are written.
         commit_interval: After how many seconds they are written in any case.
@@ -75,9 +75,12 @@ class DataLogger:
     added_types: ClassVar[Mapping[str, str]] = {}
     """The types of columns that are added, by name; others get none."""
 
+    metric_defaults: ClassVar[Mapping[str, float]] = {}
+    """What metrics are stored as that a step lacks; NULL by default."""
+
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connect: Callable[[], sqlite3.Connection],
         simulation_id: str,
         *,
         buffer_size: int,
@@ -88,11 +91,11 @@ class DataLogger:
         self.refused = Refusals()
         self._buffer_size = buffer_size
         self._commit_interval = commit_interval
-        self._buffers = Buffers(connection, simulation_id, hint)
+        self._buffers = Buffers(connect, simulation_id, hint)
         self._last_flush = time.monotonic()
         self._last_step = self._buffers.last_step()
         self._agents = self._buffers.stored_agents()
-        self._metrics: tuple[str, ...] = METRICS
+        self._metrics: dict[str, None] = dict.fromkeys(METRICS)
 
     @_taking
     def log_step(
@@ -116,14 +119,13 @@ class DataLogger:
             InvalidRecordError: If anything does not fit, before anything of the step is buffered.
         """
         step = as_step(step_number)
-        states = as_rows("agent state", AGENT_STATE, agent_states)
-        if len({state[0] for state in states}) != len(states):
-            raise InvalidRecordError(f"step {step}: an agent has more than one state")
+        states = self._distinct(as_rows("agent state", AGENT_STATE, agent_states))
         resources = as_rows("resource state", RESOURCE_STATE, resource_states)
-        if unknown := metrics.keys() - set(self._metrics):
+        given = {**self.metric_defaults, **metrics}
+        if unknown := given.keys() - self._metrics.keys():
             self._buffers.add_columns("simulation_steps", unknown, self.added_types)
-            self._metrics = METRICS + self._buffers.added["simulation_steps"]
-        values = tuple([as_metric(name, metrics.get(name)) for name in self._metrics])
+            self._metrics |= dict.fromkeys(self._buffers.added["simulation_steps"])
+        values = tuple([as_metric(name, value) for name, value in (self._metrics | given).items()])
         if step <= self._last_step:
             # What is buffered of the step is written, and replaced by the same transaction that
             # writes the new rows: at no time is there neither.
@@ -141,6 +143,11 @@ class DataLogger:
             ],
         )
         self._buffers.extend("simulation_steps", [key + values])
+
+    def _distinct(self, states: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        if len({state[0] for state in states}) != len(states):
+            raise InvalidRecordError("an agent has more than one state in a step")
+        return states
 
     @_taking
     def log_agent(
@@ -362,6 +369,10 @@ class DataLogger:
             raise InvalidRecordError(f"agent {agent!r} dies, but was never logged")
         self._add_incident(step, agent, health_before, 0.0, cause, as_details(details, {}))
         self._buffers.set_death(agent, step)
+
+    def close(self) -> None:
+        """Take no more rows: nobody would write them."""
+        self._buffers.closed = True
 
     def knows(self, agent_id: str) -> bool:
         """Return whether an agent was logged."""

@@ -166,6 +166,8 @@ def as_metric(name: str, value: Any) -> Any:
     Raises:
         InvalidRecordError: If it cannot be stored.
     """
+    if type(value) in _NUMBERS:
+        return value
     if name == "agent_type_counts":
         return as_json(value)
     return as_number(name, value) if name in _KNOWN_METRICS else as_value(value)
@@ -235,7 +237,7 @@ def as_details(details: Any, more: Mapping[str, Any]) -> str | None:
     Raises:
         InvalidRecordError: If something cannot be stored.
     """
-    kept = {name: value for name, value in more.items() if value is not None}
+    kept = {name: value for name, value in more.items() if value is not None} if more else {}
     if not kept:
         return as_json(details or None)
     named = details if isinstance(details, Mapping) else {"details": details} if details else {}

@@ -22,7 +22,7 @@ from farm_merge.schema import (
 from farm_merge.sqlite import connect, file_uri, sqlite3, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from os import PathLike
     from pathlib import Path
 
@@ -83,20 +83,26 @@ def close_database(connection: sqlite3.Connection) -> None:
         settle(connection)
 
 
-def open_session(uri: str) -> Session:
-    """Open an SQLAlchemy session on a database, with the driver that everything uses."""
+def open_session(uri: str, prepare: Iterable[str] = ()) -> Session:
+    """Open an SQLAlchemy session on a database, with the driver that everything uses.
+
+    Args:
+        uri: The database.
+        prepare: Statements that every connection begins with.
+    """
     from sqlalchemy import create_engine
     from sqlalchemy.orm import Session as OrmSession
     from sqlalchemy.pool import NullPool
 
-    engine = create_engine(
-        "sqlite://",
-        module=sqlite3,
+    def connect_anew() -> sqlite3.Connection:
         # SQLAlchemy begins and ends transactions in the driver's own way, in whatever thread.
-        creator=lambda: sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False),
-        poolclass=NullPool,
-    )
-    return OrmSession(engine)
+        connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)
+        for statement in prepare:
+            connection.execute(statement)
+        return connection
+
+    engine = create_engine("sqlite://", module=sqlite3, creator=connect_anew, poolclass=NullPool)
+    return OrmSession(engine, expire_on_commit=False)  # what was read outlives its session
 
 
 def _require_schema(path: Path, connection: sqlite3.Connection, mark: int) -> None:

@@ -50,16 +50,16 @@ class SimulationDatabase(SimulationWriter):
         seed: int | None = None,
         resume: bool = False,
     ) -> None:
-        self.db_path = Path(db_path)
+        self.db_path = path = Path(db_path)
         chosen = settings_of(config, settings)
-        connection = open_database(self.db_path, chosen)
+        connection = open_database(path, chosen)
         try:
             super().__init__(
                 connection,
-                lambda: open_session(file_uri(self.db_path)),
+                lambda: open_session(file_uri(path)),
                 config,
-                simulation_id or self.db_path.stem,
-                path=str(self.db_path.absolute()),
+                simulation_id or path.stem,
+                path=str(path.absolute()),
                 settings=chosen,
                 experiment_id=experiment_id,
                 parameters=parameters,

@@ -60,6 +60,8 @@ class SimulationWriter:
     """
 
     logger_class: ClassVar[type[DataLogger]] = DataLogger
+    reopens: ClassVar[bool] = False
+    """Whether what is logged after `close` is still taken."""
 
     def __init__(
         self,
@@ -97,12 +99,17 @@ class SimulationWriter:
             register(connection, row, resume=resume)
             chosen = settings_of(config, settings)
             self.logger = self.logger_class(
-                connection,
+                lambda: self._connection,
                 simulation_id,
                 buffer_size=chosen.buffer_size,
                 commit_interval=chosen.commit_interval_seconds,
                 hint=hint,
             )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the simulation goes on."""
+        return not self._closed
 
     def flush_all_buffers(self) -> None:
         """Write everything that the logger holds."""
@@ -205,7 +212,10 @@ class SimulationWriter:
             end_simulation(self._connection, self.simulation_id, status)
             self._report_refusals()
         self._closed = True
-        self._release()
+        if not self.reopens:
+            self.logger.close()
+        with naming(self._path):
+            self._release()
         if refused := self.logger.refused:
             raise RefusedRowsError(
                 f"simulation {self.simulation_id!r}: {refused}",
