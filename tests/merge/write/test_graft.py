@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from farm_merge.errors import ShardError
 from farm_merge.merge import merge_shards
-from farm_merge.merge.pages import graft
+from farm_merge.merge.pages.join import GrowingFile
 from farm_merge.merge.write import write
 from farm_merge.schema import create_schema
 from farm_merge.sqlite import sqlite3
@@ -32,13 +32,13 @@ SETTINGS = settings(
 def grafted(monkeypatch):
     """Count the trees that are grafted, so that a test cannot pass by copying rows."""
     done = []
-    honest = graft.Grafting.add
+    honest = GrowingFile.add
 
     def add(self, branches):
         done.append(len(branches))
         honest(self, branches)
 
-    monkeypatch.setattr(graft.Grafting, "add", add)
+    monkeypatch.setattr(GrowingFile, "add", add)
     return done
 
 
@@ -285,13 +285,13 @@ def test_a_column_with_a_default_is_copied(make_shard, tmp_path, grafted):
 def test_the_page_of_the_lock_byte_stays_unused(make_shard, tmp_path, monkeypatch):
     """A file that crosses one gigabyte, without writing one: its pages start just below."""
     sources = [make_shard(name, steps=3000, agents=10) for name in "abc"]
-    honest = graft.Grafting.__init__
+    honest = GrowingFile.__init__
 
     def far(self, *arguments):
         honest(self, *arguments)
-        self.pages.take(2**30 // 4096 - 100 - self.pages.taken)
+        self.allocator.take(2**30 // 4096 - 100 - self.allocator.total)
 
-    monkeypatch.setattr(graft.Grafting, "__init__", far)
+    monkeypatch.setattr(GrowingFile, "__init__", far)
     monkeypatch.setattr(write, "check_new_output", lambda *_: None)
     merge_shards(sources, tmp_path / "exp.db", engine="graft")
     assert (tmp_path / "exp.db").stat().st_size > 2**30
