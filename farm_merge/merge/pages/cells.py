@@ -164,7 +164,7 @@ class Pages:
             cells: Where they start in the file; those of interior pages behind the left child.
 
         Raises:
-            ValueError: If a cell is larger than its page, or than SQLite allows.
+            ValueError: If cells are larger than their pages, or than SQLite allows.
         """
         size, width = self._payload_sizes(cells)
         spills = size > self._most
@@ -173,6 +173,8 @@ class Pages:
         lengths = width + local + 4 * spills
         if np.any(cells % self._page_size + lengths > self._usable):
             raise ValueError("a cell reaches beyond its page")
+        if lengths.sum() > len(self.data):  # copies of them would fill the memory
+            raise ValueError("cells overlap")
         return lengths, spills
 
     def numbers(self, places: Integers) -> Integers:

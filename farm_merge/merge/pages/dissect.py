@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from farm_merge.merge.pages.chains import find_chains
 from farm_merge.merge.pages.trees import read_trees
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from farm_merge.merge.pages.cells import Bytes, Integers
     from farm_merge.merge.pages.header import Header
@@ -64,12 +65,20 @@ def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[
 
 def _end_leaves(pages: Pages, trees: list[Tree]) -> list[Tree]:
     """Let a cell follow every leaf: the last leaf of a tree gives up its last cell, or goes."""
-    last = [tree.leaves[-1] for tree in trees if len(tree.leaves)]
-    starts, counts = pages.locate(np.array(last, np.int64), LEAF_HEADER)
+    present = [tree.leaves for tree in trees if len(tree.leaves)]
+    # Joining may have to pack a first leaf anew: then it would be too late to find damage in it.
+    first = [leaves[0] for leaves in present if len(leaves) > 1]
+    cells = _cells_by_leaf(pages, [*first, *(leaves[-1] for leaves in present)])
+    last = islice(cells, len(first), None)
+    return [_ended(pages, tree, next(last)) if len(tree.leaves) else tree for tree in trees]
+
+
+def _cells_by_leaf(pages: Pages, leaves: list[np.int64]) -> Iterator[Spans]:
+    """Return the cells of each leaf."""
+    starts, counts = pages.locate(np.array(leaves, np.int64), LEAF_HEADER)
     lengths, _ = pages.measure(starts)
     ends = np.cumsum(counts)[:-1]
-    cells = map(Spans, np.split(starts, ends), np.split(lengths, ends))
-    return [_ended(pages, tree, next(cells)) if len(tree.leaves) else tree for tree in trees]
+    return map(Spans, np.split(starts, ends), np.split(lengths, ends))
 
 
 def _ended(pages: Pages, tree: Tree, cells: Spans) -> Tree:
