@@ -72,7 +72,7 @@ class Grafted:
     Attributes:
         written: Those that were, with the rows and the fingerprint that were read on the way.
         to_copy: Those that have to be copied row by row.
-        damaged: Why inputs are not what the file format says.
+        damaged: Inputs that changed, went, or cannot be read, and why.
     """
 
     written: list[SimulationPlan] = field(default_factory=list)
@@ -154,8 +154,8 @@ class Graft:
                         done = future.result()
                     except ShardError as exc:
                         result.damaged.append(LeftOut.because_of(group[0].source.path, exc))
-                    except ValueError as exc:
-                        result.damaged.append(LeftOut(group[0].source.path, str(exc)))
+                    except ValueError:  # whether its rows can be read is for SQLite to say
+                        result.to_copy += group
                     else:
                         self._join(group, done, keep, result, advance)
             self._file.finish()

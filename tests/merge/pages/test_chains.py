@@ -155,6 +155,15 @@ def chain_to(page):
     return damage
 
 
+def link_to(page):
+    """A page of a chain goes on outside of the file."""
+
+    def damage(raw):
+        raw.put(raw.at(raw.number(chained(raw)[0])), page(raw))
+
+    return damage
+
+
 def endless_chain(raw):
     first = raw.number(chained(raw)[0])
     raw.put(raw.at(first), first)
@@ -192,6 +201,8 @@ def endless_schema(raw):
         (chain_to(lambda raw: 0), "an overflow chain leaves the file"),
         (chain_to(lambda raw: 1), "an overflow chain leaves the file"),
         (chain_to(lambda raw: raw.header.pages + 1), "an overflow chain leaves the file"),
+        (link_to(lambda raw: 1), "an overflow chain leaves the file"),
+        (link_to(lambda raw: raw.header.pages + 1), "an overflow chain leaves the file"),
         (endless_chain, "an overflow chain leaves the file"),
         (schema_of(lambda raw: 0), "a page number of the schema points outside of the file"),
         (schema_of(lambda raw: 1), "a page claims more cells than it can hold"),
