@@ -44,8 +44,9 @@ else:
 __all__ = ["main"]
 
 _SOME_LEFT_OUT = 3
-_PLANNING = ("simulation_id", "include_running", "on_conflict", "on_bad_shard",
-             "on_duplicate_row", "jobs")  # fmt: skip
+_PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schema",
+             "include_running", "settle", "equal_files", "on_conflict", "on_bad_shard",
+             "on_duplicate_row", "on_orphan_rows", "jobs")  # fmt: skip
 """The options of a merge that decide about its plan."""
 
 
@@ -128,11 +129,20 @@ _on_duplicate_row = click.option(
 @click.option("--name", help="Name of the experiment, if it is new.")
 @click.option("--description", help="Description of the experiment, if it is new.")
 @_simulation_id
+@click.option("--parameters-from-name", metavar="REGEX", help="Find parameters in paths.")
+@click.option(
+    "--sidecar", "sidecars", multiple=True, metavar="NAME", help="Parameters beside a run."
+)
+@click.option("--join", is_flag=True, help="Make one simulation of files of one name.")
+@click.option("--as", "schema", type=click.Choice(["foreign", "agentfarm"]), help="What files are.")
 @click.option(
     "--include-running",
     is_flag=True,
     help="Also merge runs that have not ended, as far as they are committed.",
 )
+@click.option("--settle", type=float, default=60.0, show_default=True, metavar="SECONDS")
+@click.option("--equal-files", type=click.Choice(["separate", "fold", "error"]))
+@click.option("--on-orphan-rows", type=click.Choice(["keep", "skip", "error"]), default="keep")
 @_on_conflict
 @click.option(
     "--on-bad-shard",
@@ -229,13 +239,15 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
       1    none can be merged
       3    some cannot
     """
-    from farm_merge.merge import describe_input, find_shards, inspect_shard
+    from farm_merge.merge import describe_input, find_inputs, inspect_shard
 
     described: list[dict[str, Any]] = []
     with told_errors():
-        for path in find_shards(_with_stdin(paths)):
+        for path in find_inputs(_with_stdin(paths)).files:
             try:
-                described.append(describe_input(inspect_shard(path, on_duplicate_row)))
+                described.append(
+                    describe_input(inspect_shard(path, on_duplicate_row=on_duplicate_row))
+                )
             except ShardError as exc:
                 described.append({"path": str(path), "problem": exc.reason})
             if not as_json:

@@ -32,6 +32,9 @@ __all__ = [
 _OPTION = re.compile(r"`(\w+)(=?)([^`]*)`")
 """`include_running` is a flag, `on_bad_shard=skip` has a value, `jobs=` has one of the reader's."""
 
+_FLAGS = {"schema": "as", "sidecars": "sidecar"}
+"""Options that are called otherwise on the command line."""
+
 
 def for_python(advice: str) -> str:
     """Return advice with its options as keyword arguments."""
@@ -50,7 +53,8 @@ def for_command_line(advice: str) -> str:
 
     def flag(found: re.Match[str]) -> str:
         name, _, value = found.groups()
-        return f"--{name.replace('_', '-')} {value}".rstrip()
+        option = _FLAGS.get(name, name.replace("_", "-"))
+        return f"--{option} {value}".rstrip()
 
     return _OPTION.sub(flag, advice)
 

@@ -99,7 +99,7 @@ def require_usable(output: Path) -> None:
     """Refuse an output that cannot become, or is not, an experiment database of today's schema.
 
     Raises:
-        OutputError: With what stands in the way, and the remedy.
+        OutputError: With what is in the way, and the remedy.
     """
     if output.exists():
         _require_current(output)
@@ -153,7 +153,7 @@ def new_output(output: Path) -> Iterator[Path]:
     the lock is held, so nobody else can be at work on it.
 
     Raises:
-        OutputError: If something came to stand at `output` meanwhile.
+        OutputError: If something appeared at `output` meanwhile.
     """
     partial = output.with_name(f".{output.name}.partial")
     partial.unlink(missing_ok=True)
@@ -169,7 +169,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """Yield a folder to fill, which appears at `folder` when the block succeeds.
 
     Raises:
-        OutputError: If something stands at `folder` that is no empty folder, or it cannot be made.
+        OutputError: If something other than an empty folder is there, or it cannot be made.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise OutputError(
@@ -210,7 +210,7 @@ def link_new(partial: Path, output: Path) -> None:
     """Let a finished, closed file appear under its final name, durably, and never over another.
 
     Raises:
-        OutputError: If something stands at `output`.
+        OutputError: If there is something at `output`.
     """
     sync(partial)
     try:

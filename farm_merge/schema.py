@@ -25,16 +25,18 @@ __all__ = [
     "SCHEMA_VERSION",
     "create_schema",
     "ddl",
+    "ddl_of",
     "is_current",
     "now",
+    "registry_ddl",
     "stored_time",
 ]
 
 APPLICATION_ID = int.from_bytes(b"FARM", "big")
-"""Stands in `PRAGMA application_id` of every shard and experiment database."""
+"""The `PRAGMA application_id` of every shard and experiment database."""
 
 SCHEMA_VERSION = 1
-"""Stands in `PRAGMA user_version`; it grows with every change of the tables."""
+"""The `PRAGMA user_version`; it grows with every change of the tables."""
 
 DATA_TABLES = (
     "agents",
@@ -72,19 +74,35 @@ def ddl() -> tuple[str, ...]:
     return tuple(part.strip() for part in "\n".join(lines).split(";\n") if part.strip())
 
 
-def create_schema(connection: sqlite3.Connection) -> None:
+def create_schema(connection: sqlite3.Connection, *, registry_only: bool = False) -> None:
     """Make today's tables, indexes and marks in an empty database.
 
     Runs inside the caller's transaction, if there is one: SQLite's DDL is transactional.
+
+    Args:
+        connection: The database.
+        registry_only: Whether it gets only the tables about simulations.
     """
-    for statement in ddl():
+    for statement in registry_ddl() if registry_only else ddl():
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
+def ddl_of(table: str) -> str:
+    """Return the statement that makes one of today's tables."""
+    start = f"CREATE TABLE {table} "
+    return next(statement for statement in ddl() if statement.startswith(start))
+
+
+def registry_ddl() -> tuple[str, ...]:
+    """Return the statements that make the tables about simulations, in order."""
+    tables = {ddl_of(table) for table in METADATA_TABLES}
+    return tuple(statement for statement in ddl() if statement in tables)
+
+
 def is_current(connection: sqlite3.Connection, schema: str = "main") -> bool:
-    """Tell whether a database carries the marks of today's schema.
+    """Return whether a database carries the marks of today's schema.
 
     Args:
         connection: An open connection.

@@ -63,7 +63,7 @@ class Workers:
             except (ImportError, OSError):
                 pass  # no semaphores that processes share, as in some containers
 
-    def each(
+    def run(
         self, work: Callable[[int], _Result], count: int
     ) -> Generator[tuple[int, Future[_Result]], None, None]:
         """Yield numbers from 0 in their order, each with what is made of it; to be closed."""
@@ -123,17 +123,17 @@ def _in_processes(
                     connection.send(given)
                     given += 1
                 ready = wait(connections)
-                for connection in [each for each in connections if each in ready]:
+                for connection in [it for it in connections if it in ready]:
                     try:
-                        told, result, error = connection.recv()
+                        finished, result, error = connection.recv()
                     except (EOFError, ConnectionError) as exc:
                         raise WorkerDiedError from exc
                     free.append(connection)
-                    done[told] = Future()
+                    done[finished] = Future()
                     if error is None:
-                        done[told].set_result(result)
+                        done[finished].set_result(result)
                     else:
-                        done[told].set_exception(error)
+                        done[finished].set_exception(error)
             yield number, done.pop(number)
 
 
@@ -163,10 +163,10 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
 
 def _serve(work: Callable[[int], Any], connection: Connection, parents: list[Connection]) -> None:
     """Work until the parent closes the connection, or is killed, which closes it too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells what happens then
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what happens then
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for each in parents:
-        each.close()
+    for parent in parents:
+        parent.close()
     try:
         while True:
             number = connection.recv()

@@ -6,19 +6,23 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from farm_merge.errors import FarmMergeError, OutputError, require_choice
-from farm_merge.merge.inputs.find import find_shards
-from farm_merge.merge.inputs.inspect import inspect_shard, with_common_keys
-from farm_merge.merge.options import OnDuplicateRow
+from farm_merge.errors import FarmMergeError, OutputError
+from farm_merge.merge.inputs.file import look_into
+from farm_merge.merge.inputs.find import find_inputs
+from farm_merge.merge.inputs.inspect import inspect_file
+from farm_merge.merge.ledger import expected_rows
+from farm_merge.merge.options import OnDuplicateRow, OnOrphanRows, Options, SourceSchema
+from farm_merge.merge.plan.harmonize import harmonized
 from farm_merge.merge.plan.naming import with_names
 from farm_merge.merge.plan.output import look_at_output
+from farm_merge.merge.plan.parameters import with_parameters
+from farm_merge.merge.plan.rules import Rules
 from farm_merge.merge.plan.target import make_target
 from farm_merge.merge.tables.content import differing_tables
-from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.structure import read_structure
-from farm_merge.merge.write.check import side_by_side
+from farm_merge.merge.write.compare import side_by_side
 from farm_merge.publish import read_output, require_usable
 from farm_merge.sqlite import quoted, sqlite3
 
@@ -59,7 +63,10 @@ def audit(
     shards: Iterable[str | PathLike[str]] = (),
     *,
     simulation_id: str | None = None,
+    parameters_from_name: str | None = None,
+    schema: SourceSchema | None = None,
     on_duplicate_row: OnDuplicateRow = "error",
+    on_orphan_rows: OnOrphanRows = "keep",
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
     """Check an experiment database: its health, its references, its ledger, and its content.
@@ -69,7 +76,10 @@ def audit(
         shards: Files, folders and patterns whose simulations are compared with the output's, every
             table, every value and its type, in whatever order the rows are.
         simulation_id: What runs were called whose files do not name them, as for `merge_shards`.
+        parameters_from_name: What found fields for that in paths, as for `merge_shards`.
+        schema: What the files were taken for, as for `merge_shards`.
         on_duplicate_row: Which of several rows with one key was carried.
+        on_orphan_rows: What became of rows that belong to none of several simulations.
         progress: Called with the number of shards compared, and of all.
 
     Raises:
@@ -77,17 +87,22 @@ def audit(
         OutputError: If the output is no experiment database, or damaged beyond reading.
     """
     output = Path(output)
-    require_choice("on_duplicate_row", on_duplicate_row, get_args(OnDuplicateRow))
+    options = Options(
+        simulation_id=simulation_id,
+        parameters_from_name=parameters_from_name,
+        schema=schema,
+        on_duplicate_row=on_duplicate_row,
+        on_orphan_rows=on_orphan_rows,
+    )
+    rules = Rules(options)
     if not output.exists():
         raise OutputError("no such file", path=output)
     require_usable(output)
     try:
         before = look_at_output(output)
         counted, problems, notes = _check(before)
-        paths = find_shards(shards, output=output)
-        compared, differences = _compare(
-            before, paths, simulation_id, on_duplicate_row, progress or _silent
-        )
+        paths = find_inputs(shards, output=output).files
+        compared, differences = _compare(before, paths, rules, options, progress or _silent)
     except sqlite3.DatabaseError as exc:
         raise OutputError(f"damaged, SQLite cannot read it ({exc})", path=output) from exc
     return Audit(
@@ -107,11 +122,11 @@ def _silent(_done: int, _total: int) -> None:
 def _check(output: Output) -> tuple[int, list[str], list[str]]:
     """Return how many simulations were counted against the ledger, problems, and notes."""
     ids = output.simulation_ids
-    entries = {entry.simulation_id: entry for entry in output.ledger}  # the newest of each
+    entries = expected_rows(output.ledger)
     with read_output(output.path) as connection:
         problems = [*_damage(connection)]
         for simulation_id in sorted(ids & entries.keys()):
-            problems += _miscounted(connection, simulation_id, entries[simulation_id].row_counts)
+            problems += _miscounted(connection, simulation_id, entries[simulation_id])
         problems += [
             f"simulation {simulation_id!r}: in the ledger, but not there"
             for simulation_id in entries.keys() - ids
@@ -136,10 +151,9 @@ def _dangling(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _miscounted(
-    connection: sqlite3.Connection, simulation_id: str, expected: Mapping[str, int]
+    connection: sqlite3.Connection, simulation_id: str, wanted: Mapping[str, int]
 ) -> Iterator[str]:
     content = read_structure(connection).content
-    wanted = {folded(table): rows for table, rows in expected.items()}
     for table in sorted({*content, *wanted}):
         found = 0
         if table in content:
@@ -156,33 +170,26 @@ def _miscounted(
 def _compare(
     output: Output,
     paths: tuple[Path, ...],
-    template: str | None,
-    on_duplicate_row: OnDuplicateRow,
+    rules: Rules,
+    options: Options,
     progress: Callable[[int, int], None],
 ) -> tuple[int, list[str]]:
     """Compare shards with the output, one by one; return how many simulations, and the problems."""
     compared, problems = 0, []
     with TemporaryDirectory(prefix="farm-merge-") as name:
         folder = Path(name)
-
-        def is_same(source: Input, _rival: None, simulation_id: str) -> bool:
-            return not _differing(output, source, simulation_id, folder)
-
         for number, path in enumerate(paths, start=1):
             try:
-                source = inspect_shard(path, on_duplicate_row)
-                (source,) = with_names(
-                    with_common_keys([source], output.structure), output, is_same, template
-                )
+                source, alone = _inspected(output, path, paths, rules, options, folder)
             except FarmMergeError as exc:
                 problems.append(str(exc))
                 continue
             for simulation in source.simulations:
-                simulation_id = str(simulation.simulation_id)
+                simulation_id = simulation.simulation_id
                 compared += 1
                 if simulation_id not in output.simulation_ids:
                     problems.append(f"{path} [{simulation_id}]: not in {output.path}")
-                elif differing := _differing(output, source, simulation_id, folder):
+                elif differing := _differing(output, source, simulation_id, folder, alone=alone):
                     problems.append(
                         f"{path} [{simulation_id}]: differs from {output.path} in"
                         f" {', '.join(differing)}"
@@ -191,9 +198,33 @@ def _compare(
     return compared, problems
 
 
-def _differing(output: Output, source: Input, simulation_id: str, folder: Path) -> list[str]:
+def _inspected(
+    output: Output,
+    path: Path,
+    paths: tuple[Path, ...],
+    rules: Rules,
+    options: Options,
+    folder: Path,
+) -> tuple[Input, bool]:
+    """Return an input as it was merged, with the names of its simulations."""
+    source = inspect_file(look_into(path, folder), options)
+    sources, refused = with_parameters([source], rules)
+    sources, alone = harmonized(sources, output.structure)
+
+    def is_same(source: Input, _rival: Input | None, simulation_id: str) -> bool:
+        return not _differing(output, source, simulation_id, folder, alone=alone)
+
+    named = with_names(sources, paths, output, is_same, rules.template, options)
+    for error in (*refused.values(), *named.refused.values()):
+        raise error
+    return named.sources[0], alone
+
+
+def _differing(
+    output: Output, source: Input, simulation_id: str, folder: Path, *, alone: bool
+) -> list[str]:
     """Return in which tables a simulation differs from that of an input, or why it must."""
-    target, misfits = make_target([source], output.structure)
+    target, misfits = make_target([source], output, alone=alone)
     if source.path in misfits:
         return [misfits[source.path].reason]
     with (

@@ -6,6 +6,7 @@ Only this module knows the columns of the table `merged_shards`, and what its JS
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge import __version__
 from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.file import Identity, companions, identify
+from farm_merge.merge.tables.definition import folded
 from farm_merge.schema import LEDGER, now
 from farm_merge.sqlite import sqlite3
 
@@ -21,20 +23,29 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from farm_merge.merge.inputs.input import Input
+    from farm_merge.merge.inputs.input import Choices, Input
 
 __all__ = [
     "LedgerEntry",
+    "Origin",
     "Recalled",
     "carry_history",
     "enter",
+    "expected_rows",
     "forget",
+    "path_text",
     "read_ledger",
     "recall",
     "summarize_ledger",
 ]
 
 _IN_FILE = "simulations_in_file"
+_OWN_ID = "own_id"
+_JOINED = "joined"
+
+Origin = tuple[str, "str | None"]
+"""What a run came from: the hash of a file, and its id in there if the file holds several."""
+
 _COLUMNS = (
     "simulation_id", "fingerprint", "source_path", "source_schema", "device", "inode",
     "size_bytes", "mtime_ns", "ctime_ns", "row_counts", "choices", "merged_at",
@@ -70,6 +81,22 @@ class LedgerEntry:
         """How many simulations the file holds."""
         return int(self.choices.get(_IN_FILE, 1))
 
+    @property
+    def own_id(self) -> str | None:
+        """What the file calls the simulation; None where it does not."""
+        own_id: str | None = self.choices.get(_OWN_ID, self.simulation_id)
+        return own_id
+
+    @property
+    def origin(self) -> Origin:
+        """What the simulation came from."""
+        return self.fingerprint, None if self.in_file == 1 else self.own_id
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it is one of several files of the simulation."""
+        return _JOINED in self.choices
+
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
@@ -84,9 +111,36 @@ class Recalled:
     entries: tuple[LedgerEntry, ...]
 
 
-def read_ledger(connection: sqlite3.Connection) -> tuple[LedgerEntry, ...]:
-    """Return the ledger of an experiment database, the oldest entry first."""
-    rows = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM main.{LEDGER} ORDER BY merged_at")
+def path_text(path: Path) -> str:
+    """Return an absolute path as text; bytes that are no UTF-8 are escaped."""
+    return os.fsencode(path.absolute()).decode(errors="backslashreplace")
+
+
+def expected_rows(entries: Iterable[LedgerEntry]) -> dict[str, Counter[str]]:
+    """Return the rows by table that each simulation has, as the ledger says.
+
+    Args:
+        entries: The ledger, the oldest entry first.
+
+    Returns:
+        By simulation the rows by table, in lower case: those of the newest file, or of all files
+        that were joined.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for entry in entries:
+        rows: Counter[str] = Counter()
+        for table, number in entry.row_counts.items():
+            rows[folded(table)] += number
+        before = counts.get(entry.simulation_id, Counter())
+        counts[entry.simulation_id] = before + rows if entry.is_joined else rows
+    return counts
+
+
+def read_ledger(connection: sqlite3.Connection, schema: str = "main") -> tuple[LedgerEntry, ...]:
+    """Return the ledger of a database, the oldest entry first."""
+    rows = connection.execute(
+        f"SELECT {', '.join(_COLUMNS)} FROM {schema}.{LEDGER} ORDER BY merged_at"
+    )
     return tuple(
         LedgerEntry(
             simulation_id,
@@ -124,7 +178,7 @@ def recall(
     return {
         path: Recalled(path, tuple(entries))
         for path in paths
-        if (entries := by_path.get(str(path.absolute()))) and _is_unchanged(path, entries)
+        if (entries := by_path.get(path_text(path))) and _is_unchanged(path, entries)
     }
 
 
@@ -147,7 +201,9 @@ def enter(
     source: Input,
     row_counts: Mapping[str, int],
     *,
+    own_id: str | None,
     replaced: bool,
+    joined: bool,
 ) -> None:
     """Write down where a simulation came from.
 
@@ -155,15 +211,26 @@ def enter(
         connection: The output.
         simulation_id: The simulation.
         source: The input that it came from, with its contents.
-        row_counts: Its rows by table.
+        row_counts: The rows by table that it got from there.
+        own_id: What the input calls it.
         replaced: Whether it took the place of other data.
+        joined: Whether its rows were added to those of another file.
     """
     assert source.contents is not None  # noqa: S101  (what was written was read)
     fingerprint, identity = source.contents.fingerprint, source.file.identity
+    choices = _choices(source.contents.choices)
+    if replaced:
+        choices["replaced"] = True
+    if joined:
+        choices[_JOINED] = True
+    if len(source.simulations) > 1:
+        choices[_IN_FILE] = len(source.simulations)
+    if own_id != simulation_id:
+        choices[_OWN_ID] = own_id
     row = {
         "simulation_id": simulation_id,
         "fingerprint": fingerprint,
-        "source_path": str(source.path.absolute()),
+        "source_path": path_text(source.path),
         "source_schema": source.schema,
         "size_bytes": identity.size_bytes,
         "device": identity.device,
@@ -172,7 +239,7 @@ def enter(
         "ctime_ns": identity.ctime_ns,
         "merged_at": now(),
         "row_counts": json.dumps(dict(row_counts), sort_keys=True),
-        "choices": json.dumps(_choices(source, replaced=replaced), sort_keys=True),
+        "choices": json.dumps(choices, sort_keys=True),
         "software": json.dumps(
             {
                 "farm-merge": __version__,
@@ -191,9 +258,8 @@ def enter(
     )
 
 
-def _choices(source: Input, *, replaced: bool) -> dict[str, Any]:
-    assert source.contents is not None  # noqa: S101
-    chosen = source.contents.choices
+def _choices(chosen: Choices) -> dict[str, Any]:
+    """Return what of a file was not carried as it is."""
     choices: dict[str, Any] = {}
     if chosen.duplicate_rows:
         choices["duplicate_rows"] = {
@@ -202,10 +268,9 @@ def _choices(source: Input, *, replaced: bool) -> dict[str, Any]:
         }
     if chosen.unresolved:
         choices["unresolved"] = dict(chosen.unresolved)
-    if replaced:
-        choices["replaced"] = True
-    if len(source.simulations) > 1:
-        choices[_IN_FILE] = len(source.simulations)
+    if chosen.orphan_rows:
+        kept = "keep" if chosen.carries_orphans else "skip"
+        choices["orphan_rows"] = {"chosen": kept, "rows": dict(chosen.orphan_rows)}
     return choices
 
 
@@ -249,7 +314,7 @@ def summarize_ledger(connection: sqlite3.Connection) -> dict[str, Any]:
     choices: Counter[str] = Counter()
     for software, chosen in connection.execute(f"SELECT software, choices FROM main.{LEDGER}"):
         versions[json.loads(software).get("farm-merge", "unknown")] += 1
-        choices.update(json.loads(chosen))
+        choices.update(json.loads(chosen).keys() - {_IN_FILE, _OWN_ID})
     return {
         "files": files,
         "first_merged": first,

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Engine",
+    "EqualFiles",
     "OnBadShard",
     "OnConflict",
     "OnDuplicateRow",
+    "OnOrphanRows",
     "Options",
     "Progress",
     "ReportProgress",
+    "SourceSchema",
     "Verification",
 ]
 
@@ -27,6 +30,9 @@ Engine = Literal["auto", "attach", "graft"]
 OnBadShard = Literal["stop", "skip"]
 OnConflict = Literal["error", "skip", "replace"]
 OnDuplicateRow = Literal["error", "first", "last"]
+OnOrphanRows = Literal["keep", "skip", "error"]
+EqualFiles = Literal["separate", "fold", "error"]
+SourceSchema = Literal["foreign", "agentfarm"]
 Verification = Literal["none", "counts", "content"]
 
 _CHOICES = {
@@ -34,6 +40,9 @@ _CHOICES = {
     "on_bad_shard": get_args(OnBadShard),
     "on_conflict": get_args(OnConflict),
     "on_duplicate_row": get_args(OnDuplicateRow),
+    "on_orphan_rows": get_args(OnOrphanRows),
+    "equal_files": (None, *get_args(EqualFiles)),
+    "schema": (None, *get_args(SourceSchema)),
     "verify": get_args(Verification),
 }
 
@@ -71,10 +80,17 @@ class Options:
     name: str | None = None
     description: str | None = None
     simulation_id: str | None = None
+    parameters_from_name: str | None = None
+    sidecars: tuple[str, ...] = ()
+    join: bool = False
+    schema: SourceSchema | None = None
     include_running: bool = False
+    settle: float = 60.0
+    equal_files: EqualFiles | None = None
     on_conflict: OnConflict = "error"
     on_bad_shard: OnBadShard = "stop"
     on_duplicate_row: OnDuplicateRow = "error"
+    on_orphan_rows: OnOrphanRows = "keep"
     verify: Verification = "counts"
     engine: Engine = "auto"
     jobs: int | None = None

@@ -117,7 +117,7 @@ def _orm(era: int, simulation: str) -> list[str]:
         )
     statements = [
         f"CREATE TABLE agents ({column} agent_id {id_type} NOT NULL, birth_time INTEGER,"
-        " death_time INTEGER, agent_type VARCHAR(50), position_x FLOAT,"
+        " death_time INTEGER, agent_type VARCHAR(50), position_x FLOAT, initial_resources FLOAT,"
         f" {old_health if era == 3 else 'starting_health FLOAT, action_weights JSON,'}"
         " genome_id VARCHAR(64), PRIMARY KEY (agent_id))",
         f"CREATE TABLE agent_states (id {state_type} NOT NULL, {column} step_number INTEGER,"

@@ -185,8 +185,8 @@ def test_verification_by_content_sees_what_counting_does_not(make_shard, tmp_pat
 
     honest = attach.copy_rows
 
-    def dishonest(connection, found, target, simulation_id):
-        rows = honest(connection, found, target, simulation_id)
+    def dishonest(connection, found, target, simulation_id, **options):
+        rows = honest(connection, found, target, simulation_id, **options)
         connection.execute("UPDATE main.agents SET position_x = position_x + 1")
         return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -75,18 +76,31 @@ def test_a_type_that_changes_nothing_stays(tmp_path):
     ) == [("INTEGER",)]
 
 
-def test_a_type_of_the_output_that_would_change_values_is_a_problem(tmp_path):
+def test_a_column_of_the_output_loses_a_type_that_would_change_values(tmp_path):
+    output = tmp_path / "exp.db"
     merge(
-        tmp_path / "exp.db",
-        run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INTEGER)", "1, 5"),
+        output, run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INTEGER)", "1, 5")
     )
     second = run(
         tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)", "1, '007'", "2, '08'"
     )
-    before = (tmp_path / "exp.db").read_bytes()
-    with pytest.raises(ShardError, match=r"b\.db: table t, column v: 2 values would change"):
-        merge_shards([second], tmp_path / "exp.db")
-    assert (tmp_path / "exp.db").read_bytes() == before
+    merge(output, second)
+    assert query(output, "SELECT quote(v) FROM t") == [("5",), ("'007'",), ("'08'",)]
+
+
+def test_a_column_of_the_output_that_holds_nothing_gets_the_type_of_its_first_values(tmp_path):
+    output = tmp_path / "exp.db"
+    merge(
+        output, run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)", "1, NULL")
+    )
+    merge(
+        output, run(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v REAL)", "1, 0.5")
+    )
+    assert query(output, "SELECT quote(v) FROM t") == [("NULL",), ("0.5",)]
+    types = "SELECT type FROM pragma_table_info('t') WHERE name = 'v'"
+    assert query(output, types) == [("REAL",)]
+    query(output, "INSERT INTO t VALUES ('b', 2, '1')")  # others read the new declaration
+    assert query(output, "SELECT quote(v) FROM t WHERE k = 2") == [("1.0",)]
 
 
 def test_a_column_of_todays_tables_with_another_type(make_shard, tmp_path):
@@ -109,16 +123,29 @@ def test_a_column_of_todays_tables_with_another_type(make_shard, tmp_path):
             merge_shards([tmp_path / f"{name}.db"], tmp_path / f"{name}-exp.db")
 
 
-def test_keys_that_differ_are_a_problem_that_names_both(tmp_path):
+@pytest.mark.parametrize("other", ["k, v PRIMARY KEY", "k INT, v"])
+def test_a_key_that_not_all_have_is_nobodys(tmp_path, other):
+    first = run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "3, 5", "9, 6")
+    second = run(tmp_path / "b.db", f"CREATE TABLE t ({other})", "1, 5")
+    report = merge(tmp_path / "exp.db", first, second)
+    rows = [("a", 3, 3, 5), ("a", 9, 9, 6), ("b", 1, 1, 5)]
+    assert query(tmp_path / "exp.db", "SELECT simulation_id, row_number, k, v FROM t") == rows
+    assert any("numbered by row_number" in note for note in report.details)
+    whole = tmp_path / "whole.db"
+    merge(tmp_path / "one.db", first)
+    merge(whole, tmp_path / "one.db", second)
+    assert query(whole, "SELECT simulation_id, k, v FROM t") == [(a, k, v) for a, _, k, v in rows]
+
+
+def test_a_key_that_the_output_has_stays_and_the_remedy_works(tmp_path):
     first = run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "1, 5")
     second = run(tmp_path / "b.db", "CREATE TABLE t (k, v PRIMARY KEY)", "1, 5")
-    with pytest.raises(
-        ShardError, match=r'its key is \("v"\), that of t in another input is \("k"\)'
-    ):
-        merge_shards([first, second], tmp_path / "exp.db")
-    report = merge_shards([first, second], tmp_path / "exp.db", on_bad_shard="skip")
-    assert [each.path for each in report.left_out] == [second]
-    assert ids(tmp_path / "exp.db") == ["a"]
+    output, new = tmp_path / "exp.db", tmp_path / "NEW.db"
+    merge(output, first)
+    with pytest.raises(ShardError, match=rf"farm-merge {output} FILES -o NEW\.db"):
+        merge_shards([second], output)
+    merge(new, output, second)
+    assert query(new, "SELECT simulation_id, k, v FROM t") == [("a", 1, 5), ("b", 1, 5)]
 
 
 def test_constraints_that_not_all_have_are_not_asked_of_all(tmp_path):
@@ -140,26 +167,38 @@ def test_constraints_that_not_all_have_are_not_asked_of_all(tmp_path):
         assert query(tmp_path / name, "SELECT count(*) FROM t") == [(5,)]
 
 
-def test_an_output_that_asks_more_refuses_before_it_is_written(tmp_path):
-    create = "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT NOT NULL UNIQUE)"
+def test_an_output_asks_no_more_than_all_files_do(tmp_path):
+    create = "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT NOT NULL CHECK (v > 0))"
+    output = tmp_path / "exp.db"
+    merge(output, run(tmp_path / "a.db", create, "1, 5"))
+    loose = "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT)"
+    merge(output, run(tmp_path / "b.db", loose, "1, NULL", "2, -1"))
+    assert query(output, "SELECT v FROM t") == [(5,), (None,), (-1,)]
+
+
+def test_what_is_unique_in_an_output_refuses_before_it_is_written(tmp_path):
+    create = "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT UNIQUE)"
     output = tmp_path / "exp.db"
     merge(output, run(tmp_path / "a.db", create, "1, 5"))
     before = output.read_bytes()
     good = run(tmp_path / "good.db", create, "1, 5")
-    for name, rows in (("nulls", ("1, NULL",)), ("twins", ("1, 5", "2, 5"))):
-        bad = run(tmp_path / f"{name}.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT)", *rows)
-        with pytest.raises(ShardError, match=rf"{name}\.db: table t: .* constraint failed"):
-            merge_shards([good, bad], output)
-        assert output.read_bytes() == before
-    fine = run(tmp_path / "fine.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT)", "1, 9")
-    merge(output, fine)
+    loose = "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT)"
+    bad = run(tmp_path / "twins.db", loose, "1, 5", "2, 5")
+    with pytest.raises(ShardError, match=r"twins\.db: table t: .* constraint failed"):
+        merge_shards([good, bad], output)
+    assert output.read_bytes() == before
+    merge(output, run(tmp_path / "fine.db", loose, "1, 9"))
 
 
-def test_stored_here_and_computed_there_is_a_problem(tmp_path):
-    first = run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v AS (k + 1))")
-    second = run(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "1, 1")
-    with pytest.raises(ShardError, match="column v is computed here and stored"):
-        merge_shards([first, second], tmp_path / "exp.db")
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_column_that_is_computed_here_and_stored_there_is_stored(tmp_path, order):
+    files = [
+        run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v AS (k + 1))"),
+        run(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "1, 7"),
+    ]
+    query(files[0], "INSERT INTO t (k) VALUES (4)")
+    merge(tmp_path / "exp.db", *(files[number] for number in order))
+    assert query(tmp_path / "exp.db", "SELECT * FROM t") == [("a", 4, 5), ("b", 1, 7)]
 
 
 def test_one_reference_that_others_lack_does_not_break_the_output(tmp_path):
@@ -210,7 +249,7 @@ def test_a_template_names_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("template", "match"), [("{stem}", "2 runs"), ("{nope}", "may hold"), ("{", "may hold")]
+    ("template", "match"), [("{stem}", "2 runs"), ("{nope}", "may hold"), ("{", "Single")]
 )
 def test_a_template_that_names_nothing_apart_is_refused(tmp_path, template, match):
     for name in ("run_1", "run_2"):
@@ -241,16 +280,18 @@ def test_a_run_that_changed_since_is_a_conflict_and_not_a_new_one(tmp_path):
     assert query(tmp_path / "exp.db", "SELECT * FROM t") == [("run", 1, 2)]
 
 
-def test_copies_of_a_run_are_one_run(tmp_path):
+def test_a_file_that_was_copied_or_moved_is_known(tmp_path):
     source = simple(tmp_path / "a" / "run.db", 1)
+    merge(tmp_path / "exp.db", source)
     (tmp_path / "b").mkdir()
-    shutil.copy(source, tmp_path / "b" / "run.db")
-    report = merge_shards([tmp_path / "a", tmp_path / "b"], tmp_path / "exp.db")
-    assert [each.action for each in report.simulations] == [Action.COPY, Action.ALREADY_MERGED]
-    assert ids(tmp_path / "exp.db") == ["run"]
+    moved = Path(shutil.move(source, tmp_path / "b" / "other.db"))
+    report = merge_shards([moved], tmp_path / "exp.db")
+    assert [(it.simulation_id, it.action) for it in report.simulations] == [
+        ("run", Action.ALREADY_MERGED)
+    ]
     vacuumed = tmp_path / "c" / "run.db"
     vacuumed.parent.mkdir()
-    query(source, "VACUUM INTO ?", str(vacuumed))
+    query(moved, "VACUUM INTO ?", str(vacuumed))
     query(vacuumed, "PRAGMA user_version = 7")
     report = merge_shards([vacuumed], tmp_path / "exp.db")
     assert [each.action for each in report.simulations] == [Action.ALREADY_MERGED]

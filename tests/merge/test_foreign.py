@@ -10,7 +10,7 @@ from farm_merge.errors import ShardError
 from farm_merge.merge import Action, audit, inspect_shard, merge_shards, plan_merge
 from farm_merge.merge.tables.parser import parse_index, parse_table
 from farm_merge.sqlite import sqlite3
-from tests.conftest import query
+from tests.conftest import content, query
 from tests.merge.damage import swap_pointers
 from tests.merge.eras import write
 from tests.merge.pages.raw import Raw
@@ -176,7 +176,7 @@ def test_indexes_come_along_led_by_the_simulation(tmp_path, merge):
     assert 'CREATE UNIQUE INDEX "i" ON "t" (simulation_id, lower(v), "w" DESC) WHERE w > 0' in made
 
 
-def test_a_name_that_is_taken_gets_a_suffix_that_the_plan_shows(tmp_path, merge):
+def test_a_name_that_is_taken_gets_a_suffix_that_the_plan_shows(make_shard, tmp_path, merge):
     source = write(
         tmp_path / "run.db",
         "CREATE TABLE Agents (id INTEGER PRIMARY KEY, mood TEXT)",
@@ -186,13 +186,44 @@ def test_a_name_that_is_taken_gets_a_suffix_that_the_plan_shows(tmp_path, merge)
         "INSERT INTO agents_foreign VALUES (7)",
         "INSERT INTO likes VALUES (1, 1)",
     )
-    plan = plan_merge([source], tmp_path / "plan.db")
+    shard = make_shard("shard")
+    plan = plan_merge([source, shard], tmp_path / "plan.db")
     assert any("table Agents becomes Agents_foreign" in each for each in plan.details)
-    output = merge(source)
+    output = merge(source, shard)
     assert query(output, "SELECT mood FROM Agents_foreign") == [("good",)]
     assert query(output, "SELECT id FROM agents_foreign_foreign") == [(7,)]
-    assert query(output, "SELECT count(*) FROM agents") == [(0,)]
+    assert query(output, "SELECT count(*) FROM agents") == [(3,)]
     assert query(output, "PRAGMA foreign_key_check") == []
+
+
+def test_among_foreign_runs_a_table_keeps_its_name(make_shard, tmp_path, merge):
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE agents (id INTEGER PRIMARY KEY, mood TEXT)",
+        "INSERT INTO agents VALUES (1, 'good')",
+    )
+    output = merge(source)
+    assert query(output, "SELECT * FROM agents") == [("run", 1, "good")]
+    tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
+    expected = [("agents",), ("experiments",), ("merged_shards",), ("simulations",)]
+    assert query(output, tables) == expected
+    assert audit(output, [source]).problems == ()
+    shard, whole = make_shard("shard"), tmp_path / "whole.db"
+    with pytest.raises(ShardError, match="has a table agents of another model"):
+        merge_shards([shard], output)
+    merge_shards([output, shard], whole)
+    assert query(whole, "SELECT * FROM agents_foreign") == [("run", 1, "good")]
+    assert query(whole, "SELECT count(*) FROM agents") == [(3,)]
+
+
+def test_an_output_of_foreign_runs_can_gain_shards(make_shard, tmp_path, merge):
+    source = write(
+        tmp_path / "run.db", "CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)"
+    )
+    output, shard = merge(source), make_shard("shard")
+    merge_shards([shard], output, verify="content")
+    assert content(output) == content(shard)
+    assert query(output, "SELECT * FROM t") == [("run", 1)]
 
 
 def test_a_simulation_id_of_the_file_is_used_where_it_names_simulations(tmp_path, merge):
@@ -205,17 +236,16 @@ def test_a_simulation_id_of_the_file_is_used_where_it_names_simulations(tmp_path
     )
     output = merge(source)
     assert query(output, "SELECT * FROM steps") == [("a", 0, 1), ("b", 0, 2)]
-    assert query(output, "SELECT * FROM events") == [("a", 1, 0), ("a", 2, 0), ("b", 1, 0)]
+    assert query(output, "SELECT * FROM events") == [("a", 1, 0), ("a", 2, 0), ("b", 3, 0)]
 
 
-@pytest.mark.parametrize("value", ["1", "NULL", "'a'), ('b"])
+@pytest.mark.parametrize("value", ["1", "NULL"])
 def test_a_simulation_id_that_names_nothing_is_renamed(tmp_path, merge, value):
     source = write(
         tmp_path / "run.db",
         "CREATE TABLE steps (simulation_id, step INTEGER PRIMARY KEY)",
         "CREATE TABLE other (x)",
-        f"INSERT INTO steps (simulation_id) VALUES ({value}"
-        + ("')" if value.startswith("'") else ")"),
+        f"INSERT INTO steps (simulation_id) VALUES ({value})",
         "INSERT INTO other VALUES (1)",
     )
     output = merge(source)
@@ -290,12 +320,23 @@ def test_a_shard_with_a_table_of_its_owner(make_shard, tmp_path):
     assert query(tmp_path / "again.db", "SELECT * FROM notes") == [("a", 1, "hello")]
 
 
-def test_a_table_of_nobody_in_a_file_of_several_is_a_problem(make_shard, tmp_path):
-    shard = make_shard("a", "b")
+def test_a_table_of_nobody_in_a_file_of_several_is_carried_apart(make_shard, tmp_path):
+    shard, output = make_shard("a", "b"), tmp_path / "exp.db"
     query(shard, "CREATE TABLE notes (text)")
     query(shard, "INSERT INTO notes VALUES ('hello')")
-    with pytest.raises(ShardError, match="notes: 1 rows name no simulation, and the file holds 2"):
-        merge_shards([shard], tmp_path / "exp.db")
+    with pytest.raises(ShardError, match="notes: 1 rows belong to none of the 2 simulations"):
+        merge_shards([shard], output, on_orphan_rows="error")
+    report = merge_shards([shard], output, verify="content")
+    assert query(output, "SELECT * FROM notes") == [("a_unattributed", 1, "hello")]
+    status = "SELECT status FROM simulations WHERE simulation_id = 'a_unattributed'"
+    assert query(output, status) == [("unattributed",)]
+    assert any("notes 1" in note for note in report.notes)
+    assert audit(output, [shard]).problems == ()
+    assert not merge_shards([shard], output).rows
+    skipped = tmp_path / "skipped.db"
+    merge_shards([shard], skipped, on_orphan_rows="skip")
+    assert query(skipped, "SELECT count(*) FROM simulations") == [(2,)]
+    assert content(skipped) == content(shard)
 
 
 def test_functions_that_are_not_there_cost_constraints_but_no_row(tmp_path):

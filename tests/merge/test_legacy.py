@@ -175,7 +175,7 @@ def test_references_that_point_nowhere_are_counted(tmp_path):
     sql = "SELECT state_after_id, original_state_after_id FROM agent_actions"
     assert query(tmp_path / "exp.db", sql) == [(None, "nobody-7")] * 2
     ((choices,),) = query(tmp_path / "exp.db", "SELECT choices FROM merged_shards")
-    assert json.loads(choices) == {"unresolved": {"state_after_id": 2}}
+    assert json.loads(choices) == {"unresolved": {"state_after_id": 2}, "own_id": None}
 
 
 @pytest.mark.parametrize("era", [5, 6, 7, 8])
@@ -262,19 +262,29 @@ def test_several_simulations_in_one_file_are_merged_one_by_one(tmp_path):
     ]
 
 
-def test_a_death_that_two_simulations_claim_is_a_problem(tmp_path):
-    source = several(tmp_path / "several.db", "one", "two")
+def test_a_death_that_two_simulations_claim_is_carried_apart(tmp_path):
+    source, output = several(tmp_path / "several.db", "one", "two"), tmp_path / "exp.db"
     query(source, "UPDATE agent_states SET agent_id = 'agent_aa', id = 'x' WHERE step_number = 2"
           " AND simulation_id = 'two'")  # fmt: skip
-    with pytest.raises(ShardError, match="1 rows have no simulation_id, and several"):
-        merge_shards([source], tmp_path / "exp.db")
+    merge_shards([source], output)
+    assert query(output, "SELECT simulation_id, agent_id FROM health_incidents") == [
+        ("several_unattributed", "agent_aa"),
+        ("two", "two_agent_aa"),
+    ]
 
 
-def test_rows_of_nobody_among_several_simulations_are_a_problem(tmp_path):
-    source = several(tmp_path / "several.db", "one", "two")
+def test_rows_of_nobody_among_several_simulations_are_carried_apart(tmp_path):
+    source, output = several(tmp_path / "several.db", "one", "two"), tmp_path / "exp.db"
     query(source, "UPDATE resource_states SET simulation_id = NULL WHERE id = 1")
-    with pytest.raises(ShardError, match="resource_states: 1 rows have neither"):
-        merge_shards([source], tmp_path / "exp.db")
+    with pytest.raises(ShardError, match="resource_states: 1 rows belong to none"):
+        merge_shards([source], output, on_orphan_rows="error")
+    merge_shards([source], output, verify="content")
+    apart = "SELECT count(*) FROM resource_states WHERE simulation_id = 'several_unattributed'"
+    assert query(output, apart) == [(1,)]
+    ((choices,),) = query(
+        output, "SELECT choices FROM merged_shards WHERE simulation_id = 'several_unattributed'"
+    )
+    assert json.loads(choices)["orphan_rows"] == {"chosen": "keep", "rows": {"resource_states": 1}}
 
 
 @pytest.fixture
@@ -297,7 +307,8 @@ def test_the_user_can_choose_among_rows_with_one_key(with_duplicates, tmp_path, 
     assert query(output, "SELECT count(*) FROM agent_states") == [(5,)]
     ((choices,),) = query(output, "SELECT choices FROM merged_shards")
     assert json.loads(choices) == {
-        "duplicate_rows": {"agent_states": {"kept": choice, "left_out": 1}}
+        "duplicate_rows": {"agent_states": {"kept": choice, "left_out": 1}},
+        "own_id": None,
     }
     assert report.simulations[0].rows == sum(
         json.loads(query(output, "SELECT row_counts FROM merged_shards")[0][0]).values()
@@ -382,8 +393,7 @@ def test_every_row_of_a_real_file_arrives(path, tmp_path):
 def test_the_wal_of_a_killed_run_is_read(tmp_path):
     killed = next(path for path in real_files() if path.with_name(f"{path.name}-wal").exists())
     report = merge_shards([killed], tmp_path / "exp.db")
-    assert ["include_running=True" in left.explained() for left in report.left_out] == [True]
-    merge_shards([killed], tmp_path / "exp.db", include_running=True)
+    assert report.unfinished == 1
     assert query(tmp_path / "exp.db", "SELECT count(*) FROM agent_states") == [(1764,)]
     ((parameters,),) = query(tmp_path / "exp.db", "SELECT parameters FROM simulations")
     assert json.loads(parameters)["seed"] == 12

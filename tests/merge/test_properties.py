@@ -144,17 +144,10 @@ def rows_of(path, table, columns, simulation_id=None):
     return Counter(query(path, f"SELECT {asked} FROM {quoted(table)} {where}", *values_))
 
 
-def target_of(table):
-    """Return what a table is called in the output: a name that is taken gets a suffix."""
-    return f"{table}_foreign" if table.lower() == "agents" else table
-
-
 def require_union(output, sources, schema):
     for source in sources:
         for name, columns, *_ in schema:
-            assert rows_of(source, name, columns) == rows_of(
-                output, target_of(name), columns, source.stem
-            )
+            assert rows_of(source, name, columns) == rows_of(output, name, columns, source.stem)
 
 
 @SETTINGS

@@ -46,7 +46,7 @@ def work(number):
 if sys.argv[1] == "threads":
     threading.Thread(target=time.sleep, args=(2,), daemon=True).start()
 found, pids = [], set()
-for number, future in Workers(3).each(work, 40):
+for number, future in Workers(3).run(work, 40):
     try:
         square, pid = future.result()
         found.append(square)
@@ -66,7 +66,7 @@ def test_results_come_in_order_and_errors_where_they_belong(kind, processes):
 
 
 def test_one_job_needs_no_process():
-    assert [future.result() for _, future in Workers(1).each(lambda _: os.getpid(), 3)] == [
+    assert [future.result() for _, future in Workers(1).run(lambda _: os.getpid(), 3)] == [
         os.getpid()
     ] * 3
 
@@ -76,7 +76,7 @@ def test_a_process_with_threads_is_not_forked():
     other = threading.Thread(target=stop.wait)
     other.start()
     try:
-        pids = {future.result() for _, future in Workers(4).each(lambda _: os.getpid(), 20)}
+        pids = {future.result() for _, future in Workers(4).run(lambda _: os.getpid(), 20)}
     finally:
         stop.set()
         other.join()

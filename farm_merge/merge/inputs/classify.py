@@ -6,52 +6,68 @@ from typing import TYPE_CHECKING
 
 from farm_merge.merge.inputs import legacy
 from farm_merge.merge.tables.definition import folded
-from farm_merge.merge.tables.structure import Structure, today
-from farm_merge.schema import OUR_TABLES
+from farm_merge.merge.tables.structure import Structure, is_ours
+from farm_merge.schema import METADATA_TABLES, OUR_TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container
 
     from farm_merge.merge.inputs.mapping import Kind
+    from farm_merge.merge.options import SourceSchema
 
 __all__ = ["classify", "target_names"]
 
 
-def classify(structure: Structure, *, current: bool) -> tuple[Kind, str]:
+def classify(
+    structure: Structure, *, current: bool, family: SourceSchema | None = None
+) -> tuple[Kind, str]:
     """Return the family of a file's schema, and what the schema is called.
 
     Args:
         structure: The tables of the file.
         current: Whether it bears the marks of today's schema.
+        family: What the user says that it is; marks of today's schema count more.
     """
-    expected = today().tables
-    if current and all(
-        (found := structure.tables.get(table)) and found.key_names == definition.key_names
-        for table, definition in expected.items()
-    ):
+    if current and all(is_ours(structure, table) for table in METADATA_TABLES):
         return "today", "farm-merge 1"
-    names = {target: table for table, target in _agentfarm_names(structure).items()}
-    columns = {
-        target: {folded(column.name) for column in structure.tables[table].columns}
-        for target, table in names.items()
-    }
+    if family == "foreign" or not (family == "agentfarm" or _bears_agentfarms_marks(structure)):
+        return "foreign", "foreign"
+    columns = _agentfarm_columns(structure)
+    for label, table, needed in legacy.ERAS:
+        if needed <= columns.get(table, set()):
+            return "AgentFarm", f"AgentFarm era {label}"
+    return "AgentFarm", "AgentFarm of an unknown era"
+
+
+def _bears_agentfarms_marks(structure: Structure) -> bool:
+    """Return whether tables have columns that only AgentFarm's have."""
+    columns = _agentfarm_columns(structure)
     steps = columns.get("agent_states", set()) & {"step_number", "step_id"}
-    if {"agent_id", "birth_time"} <= columns.get("agents", set()) and steps:
-        for label, table, needed in legacy.ERAS:
-            if needed <= columns.get(table, set()):
-                return "AgentFarm", f"AgentFarm era {label}"
-    return "foreign", "foreign"
+    return columns.get("agents", set()) >= legacy.MARKS and bool(steps)
 
 
-def target_names(structure: Structure, kind: Kind) -> dict[str, str]:
-    """Return the name that every table of a file gets, by its lower-case name in the file."""
+def _agentfarm_columns(structure: Structure) -> dict[str, set[str]]:
+    return {
+        target: {folded(column.name) for column in structure.tables[table].columns}
+        for table, target in _agentfarm_names(structure).items()
+    }
+
+
+def target_names(structure: Structure, kind: Kind, *, alone: bool = False) -> dict[str, str]:
+    """Return the name that every table of a file gets, by its lower-case name in the file.
+
+    Args:
+        structure: The tables of the file.
+        kind: The family of its schema.
+        alone: Whether the output has no tables of today's schema but the registry.
+    """
+    names: dict[str, str] = {}
     if kind == "today":
-        names = {table: definition.name for table, definition in structure.tables.items()}
+        ours = METADATA_TABLES if alone else OUR_TABLES
+        names = {table: table for table in ours if is_ours(structure, table)}
     elif kind == "AgentFarm":
         names = _agentfarm_names(structure)
-    else:
-        names = {}
-    taken = {folded(name) for name in names.values()} | OUR_TABLES
+    taken = {folded(name) for name in names.values()} | (METADATA_TABLES if alone else OUR_TABLES)
     for table, definition in structure.tables.items():
         if table not in names:
             names[table] = _free_name(definition.name, taken)
@@ -73,7 +89,7 @@ def _agentfarm_names(structure: Structure) -> dict[str, str]:
     return names
 
 
-def _free_name(name: str, taken: Iterable[str]) -> str:
+def _free_name(name: str, taken: Container[str]) -> str:
     if folded(name) not in taken:
         return name
     number = 1

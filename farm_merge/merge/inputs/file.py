@@ -1,7 +1,7 @@
 """The file of an input: one look at its raw bytes, and reading it without leaving a trace.
 
 SQLite writes even when it only reads: a file in WAL mode gets `-wal` and `-shm` beside it, and a
-journal that a killed process left is rolled back into the file. So a file that stands alone is
+journal that a killed process left is rolled back into the file. So a file that is alone is
 opened `immutable`, and one with a WAL or a journal is read from a private copy of both.
 
 Closing any descriptor of a database drops this process's SQLite locks on it
@@ -11,12 +11,10 @@ every raw look ends before a connection opens.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
-import struct
-import sys
+import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +24,10 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from farm_merge.errors import ShardError, StillWrittenError
+from farm_merge.merge.inputs.formats import format_of
+from farm_merge.merge.inputs.running import is_locked, is_wal_locked
 from farm_merge.merge.inputs.transcode import transcode
+from farm_merge.merge.inputs.unpack import unpack
 from farm_merge.merge.pages.header import HEADER_BYTES, read_header
 from farm_merge.sqlite import connect, file_uri, sqlite3
 
@@ -34,16 +35,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
 
+    from farm_merge.merge.inputs.formats import Format
     from farm_merge.merge.pages.header import Header
 
 __all__ = [
     "Identity",
     "InputFile",
+    "NotADatabaseError",
     "companions",
     "fingerprint",
     "has_graftable_pages",
     "identify",
     "look_at",
+    "look_into",
     "opened",
     "readable",
     "require_unchanged",
@@ -52,13 +56,8 @@ __all__ = [
 
 _CHUNK_BYTES = 1 << 20
 
-# The bytes that SQLite locks (https://www.sqlite.org/fileformat2.html, section 1.3.2, and
-# https://www.sqlite.org/walformat.html, section 2.3.1).
-_PENDING_BYTE, _LOCKED_BYTES = 0x40000000, 512
-_WAL_WRITE_LOCK = 120
-
-# struct flock: its fields are in another order on macOS.
-_LINUX, _MACOS = "hhqqi", "qqihh"
+_PATIENCE_SECONDS = 10
+"""How long a run may keep readers out before its file is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +95,65 @@ class InputFile:
         return self.snapshot or self.path
 
 
+class NotADatabaseError(ShardError):
+    """A file is something else than a SQLite database.
+
+    Attributes:
+        format: What it is.
+    """
+
+    def __init__(self, path: Path, found: Format) -> None:
+        super().__init__(found.name, path=path, remedy=found.remedy)
+        self.format = found
+
+
+def look_into(path: Path, folder: Path) -> InputFile:
+    """Look at a file; if it is compressed, at what it holds.
+
+    Args:
+        path: The file.
+        folder: A private folder, for what a compressed file holds; read as long as it is there.
+
+    Raises:
+        StillWrittenError: If another process is writing it.
+        ShardError: If it is no SQLite database, cannot be read, or is open in this process.
+    """
+    try:
+        return look_at(path)
+    except NotADatabaseError as exc:
+        if not exc.format.is_packed:
+            raise
+        packed = exc.format
+    identity = identify(path)
+    copy = folder / f"unpacked-{identity.device}-{identity.inode}.db"
+    copy.unlink(missing_ok=True)
+    unpack(path, packed, copy)
+    try:
+        return InputFile(path, identity, look_at(copy).header, snapshot=copy)
+    except ShardError as exc:
+        reason = f"{packed.name} that holds no SQLite database: {exc.reason}"
+        raise ShardError(reason, path=path, remedy=exc.remedy) from exc
+
+
 def look_at(path: Path) -> InputFile:
     """Look at a file once: which it is, what its header says, and whether it is being written.
 
     Raises:
         StillWrittenError: If another process is writing it.
-        ShardError: If it is no SQLite database, cannot be read, or is open in this process.
+        NotADatabaseError: If it is something else.
+        ShardError: If it cannot be read, or is open in this process.
     """
     _refuse_open_here(path, identify(path))
     try:
         with path.open("rb", buffering=0) as file:
             found = _identity(path, os.fstat(file.fileno()))
             head = file.read(HEADER_BYTES)
-            is_written = _is_locked(file, _PENDING_BYTE, _LOCKED_BYTES)
-        is_written = is_written or _is_wal_locked(path)
+            is_written = is_locked(file)
+        is_written = is_written or is_wal_locked(path)
         header = read_header(head)
         beside = companions(path)
     except ValueError as exc:
-        raise ShardError("not a SQLite database (or an encrypted one)", path=path) from exc
+        raise NotADatabaseError(path, format_of(head)) from exc
     except OSError as exc:
         raise ShardError(f"cannot be read ({exc.strerror})", path=path) from exc
     if is_written:
@@ -143,7 +183,17 @@ def _identity(path: Path, found: os.stat_result) -> Identity:
     if found.st_size == 0:
         reason = "empty; the run that should have written it did not get that far"
         raise ShardError(reason, path=path)
-    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return Identity(
+        *map(
+            _signed,
+            (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns),
+        )
+    )
+
+
+def _signed(number: int) -> int:
+    """Return a number that SQLite can store: times after 2262 and large inodes are over 63 bits."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def require_unchanged(file: InputFile) -> None:
@@ -259,13 +309,26 @@ def snapshot(path: Path, copy: Path) -> InputFile:
         ShardError: If SQLite cannot read the file.
     """
     identity = identify(path)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+
+    def give_up(_: int, remaining: int, total: int) -> None:
+        if remaining == total and time.monotonic() > deadline:
+            raise TimeoutError
+
     try:
         with (
-            closing(connect(file_uri(path, mode="ro"))) as live,
+            closing(connect(file_uri(path, mode="ro"), timeout=1)) as live,
             closing(connect(file_uri(copy))) as taken,
         ):
-            live.backup(taken)
+            # In one step: one that is interrupted starts anew whenever the run commits.
+            live.backup(taken, pages=-1, progress=give_up)
             taken.execute("PRAGMA journal_mode=DELETE")
+    except TimeoutError as exc:
+        raise StillWrittenError(
+            f"its run has held a lock for {_PATIENCE_SECONDS} seconds that keeps readers out",
+            path=path,
+            remedy="merge it when the run has ended",
+        ) from exc
     except sqlite3.DatabaseError as exc:
         raise ShardError(f"SQLite cannot read it ({exc})", path=path) from exc
     return InputFile(path, identity, look_at(copy).header, snapshot=copy)
@@ -299,25 +362,6 @@ def _refuse_open_here(path: Path, wanted: Identity) -> None:
             raise ShardError(
                 "is open in this process", path=path, remedy="close it before merging it"
             )
-
-
-def _is_wal_locked(path: Path) -> bool:
-    index = path.with_name(f"{path.name}-shm")
-    if not index.exists():
-        return False
-    with index.open("rb", buffering=0) as file:
-        return _is_locked(file, _WAL_WRITE_LOCK, 1)
-
-
-def _is_locked(file: FileIO, start: int, length: int) -> bool:
-    """Ask the kernel whether another process is writing, which disturbs nobody."""
-    if sys.platform == "darwin":
-        asked = struct.pack(_MACOS, start, length, 0, fcntl.F_RDLCK, 0)
-        *_, kind, _ = struct.unpack(_MACOS, fcntl.fcntl(file, fcntl.F_GETLK, asked))
-    else:
-        asked = struct.pack(_LINUX, fcntl.F_RDLCK, 0, start, length, 0)
-        kind, *_ = struct.unpack(_LINUX, fcntl.fcntl(file, fcntl.F_GETLK, asked))
-    return bool(kind != fcntl.F_UNLCK)
 
 
 def _still_written(path: Path) -> StillWrittenError:

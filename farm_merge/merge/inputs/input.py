@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from farm_merge.merge.inputs.map_file import map_file
+from farm_merge.merge.inputs.mapping import UNATTRIBUTED
+from farm_merge.merge.tables.definition import SIMULATION_ID
 from farm_merge.schema import METADATA_TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from farm_merge.merge.inputs.file import InputFile
@@ -25,12 +28,28 @@ class SimulationInFile:
     """A simulation in a file.
 
     Attributes:
-        simulation_id: None where the file does not name it, and its path has to.
+        own_id: What the file calls it; None where it does not, or for rows of nobody.
         status: As the file says; None where it does not.
+        has_parameters: Whether the file has parameters of it.
+        evidence: Why it seems to run still; empty where nothing speaks for that.
+        simulation_id: Its name in the output; empty until it has one.
     """
 
-    simulation_id: str | None
-    status: str | None
+    own_id: str | None
+    status: str | None = None
+    has_parameters: bool = False
+    evidence: str = ""
+    simulation_id: str = ""
+
+    @property
+    def is_unattributed(self) -> bool:
+        """Whether it is made of rows that belong to none of the file's simulations."""
+        return self.own_id is None and self.status == UNATTRIBUTED
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the file says that it ended."""
+        return self.status not in {None, "running", "pending"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +60,14 @@ class Choices:
         duplicate_rows: Of tables in which rows repeat a key: which of them is kept, and how many
             are left out, by table of the output.
         unresolved: How many references of `agent_actions` point at no state, by column.
+        orphan_rows: How many rows belong to none of several simulations, by table of the output.
+        carries_orphans: Whether they are carried, as a simulation of their own.
     """
 
     duplicate_rows: Mapping[str, tuple[KeptRow, int]] = field(default_factory=dict)
     unresolved: Mapping[str, int] = field(default_factory=dict)
+    orphan_rows: Mapping[str, int] = field(default_factory=dict)
+    carries_orphans: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +100,8 @@ class Input:
         experiments: What it says about experiments: name, description and hypothesis by id.
         notes: What is not carried.
         contents: Its rows and its bytes; None until they are read, when its pages are copied.
+        has_history: Whether it is the output of a merge, and has a ledger.
+        parameters: What lies beside it, or in its name, about the run.
     """
 
     file: InputFile
@@ -89,6 +114,8 @@ class Input:
     experiments: Mapping[str, tuple[object, ...]] = field(hash=False)
     notes: tuple[str, ...] = ()
     contents: Contents | None = field(default=None, hash=False)
+    has_history: bool = False
+    parameters: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def path(self) -> Path:
@@ -98,9 +125,17 @@ class Input:
     @property
     def is_shard(self) -> bool:
         """Whether it has the form of a shard, and needs no rewriting."""
-        return self.kind == "today" and all(
-            definition.merged or definition.name in METADATA_TABLES
-            for definition in self.structure.tables.values()
+        is_todays = self.kind == "today" and not (
+            self.traits.renamed or self.traits.numbered or self.traits.stored
+        )
+        keeps_names = all(it.source.lower() == it.target.lower() for it in self.mapping.tables)
+        return (
+            is_todays
+            and keeps_names
+            and all(
+                definition.merged or definition.name in METADATA_TABLES
+                for definition in self.structure.tables.values()
+            )
         )
 
     @property
@@ -108,12 +143,40 @@ class Input:
         """How it is carried, where that is not as it is."""
         return tuple(note for table in self.mapping.tables for note in table.notes)
 
-    @property
-    def is_unnamed(self) -> bool:
-        """Whether the file does not name its simulation."""
-        return any(simulation.simulation_id is None for simulation in self.simulations)
+    def remapped(self, traits: Traits) -> Input:
+        """Return the input as it is carried where other facts decide."""
+        if traits == self.traits:
+            return self
+        mapping = map_file(self.structure, self.kind, traits)
+        renamed = {
+            before.target: after.target
+            for before, after in zip(self.mapping.tables, mapping.tables, strict=True)
+        }
+        contents = self.contents and replace(
+            self.contents,
+            row_counts=tuple(
+                {renamed[table]: rows for table, rows in counts.items()}
+                for counts in self.contents.row_counts
+            ),
+        )
+        return replace(self, traits=traits, mapping=mapping, contents=contents)
 
-    def named(self, name: str) -> Input:
-        """Return the input with a name for the simulation that had none."""
-        renamed = tuple(replace(each, simulation_id=name) for each in self.simulations)
-        return replace(self, simulations=renamed)
+    def named(self, names: Sequence[str]) -> Input:
+        """Return the input with names for its simulations, whatever it calls them itself."""
+        simulations = tuple(
+            replace(simulation, simulation_id=name)
+            for simulation, name in zip(self.simulations, names, strict=True)
+        )
+        renamed = any(run.own_id not in {None, run.simulation_id} for run in simulations)
+        named = replace(self, simulations=simulations)
+        return named.remapped(replace(self.traits, renamed=renamed))
+
+    @property
+    def bindings(self) -> dict[str, str | None]:
+        """What the expressions of its mapping take for the names of simulations."""
+        unattributed = next((run for run in self.simulations if run.is_unattributed), None)
+        only = self.simulations[0].simulation_id if self.traits.ids != "many" else None
+        return {
+            SIMULATION_ID: only,
+            UNATTRIBUTED: unattributed.simulation_id if unattributed else None,
+        }

@@ -7,63 +7,74 @@ is read whole, since what it holds decides how it is carried.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError, StillWrittenError
-from farm_merge.merge.inputs.file import fingerprint, look_at, opened, require_unchanged
+from farm_merge.merge.inputs.file import fingerprint, look_into, opened, require_unchanged
 from farm_merge.merge.inputs.input import Contents, Input, SimulationInFile
 from farm_merge.merge.inputs.map_file import map_file
-from farm_merge.merge.inputs.mapping import Traits
+from farm_merge.merge.inputs.mapping import UNATTRIBUTED, Traits
 from farm_merge.merge.inputs.reading import read_tables, require_health
 from farm_merge.merge.inputs.rows import read_rows
 from farm_merge.merge.inputs.simulations import (
     experiments_of,
+    has_history,
     registered_ids,
+    registered_runs,
     simulation_ids,
-    statuses_of,
 )
 from farm_merge.merge.inputs.traits import read_traits
-from farm_merge.merge.tables.definition import folded
+from farm_merge.merge.options import Options
 from farm_merge.merge.tables.structure import today
 from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from farm_merge.merge.inputs.file import InputFile
     from farm_merge.merge.inputs.input import Choices
-    from farm_merge.merge.inputs.mapping import TableMapping
     from farm_merge.merge.inputs.reading import Reading
-    from farm_merge.merge.options import OnDuplicateRow
-    from farm_merge.merge.tables.structure import Structure
+    from farm_merge.merge.options import OnDuplicateRow, OnOrphanRows, SourceSchema
 
 __all__ = [
     "inspect_briefly",
     "inspect_file",
     "inspect_shard",
-    "with_common_keys",
 ]
 
 
-def inspect_shard(path: Path, on_duplicate_row: OnDuplicateRow = "error") -> Input:
+def inspect_shard(
+    path: Path,
+    *,
+    on_duplicate_row: OnDuplicateRow = "error",
+    on_orphan_rows: OnOrphanRows = "keep",
+    schema: SourceSchema | None = None,
+) -> Input:
     """Read a file and return what it holds; nothing is written, and its code never runs.
 
     Args:
-        path: A shard, a legacy file, or any SQLite database of one run.
+        path: A shard, a legacy file, or any SQLite database of one run; it may be compressed.
         on_duplicate_row: Which of several rows with one key is carried.
+        on_orphan_rows: What becomes of rows that belong to none of several simulations.
+        schema: The family of its schema, where it is not to be recognised.
 
     Raises:
+        InvalidOptionError: If an option has a value that it does not know.
         StillWrittenError: If another process is writing the file.
         ShardError: If the file is missing, unreadable or damaged, changes while it is read, or
             holds rows that cannot be carried; all reasons are named.
     """
-    return inspect_file(look_at(path), on_duplicate_row)
+    options = Options(
+        on_duplicate_row=on_duplicate_row, on_orphan_rows=on_orphan_rows, schema=schema
+    )
+    with TemporaryDirectory(prefix="farm-merge-") as folder:
+        return inspect_file(look_into(path, Path(folder)), options)
 
 
-def inspect_file(file: InputFile, on_duplicate_row: OnDuplicateRow = "error") -> Input:
+def inspect_file(file: InputFile, options: Options) -> Input:
     """Read all of a file that was looked at, and return what it holds.
 
     Raises:
@@ -71,9 +82,9 @@ def inspect_file(file: InputFile, on_duplicate_row: OnDuplicateRow = "error") ->
     """
     digest = fingerprint(file)
     with opened(file) as connection:
-        reading = read_tables(file.path, connection)
+        reading = read_tables(file.path, connection, options.schema)
         require_health(reading)
-        source = _read_whole(reading, file, digest, on_duplicate_row)
+        source = _read_whole(reading, file, digest, options)
     try:
         require_unchanged(file)
     except ShardError as exc:
@@ -89,76 +100,40 @@ def inspect_briefly(file: InputFile) -> Input | None:
     """
     try:
         with opened(file) as connection:
-            return _read_brief(read_tables(file.path, connection), file)
+            return _read_brief(read_tables(file.path, connection, None), file)
     except ShardError:
         return None  # the whole reading finds out why
 
 
-def with_common_keys(sources: Iterable[Input], output: Structure | None) -> list[Input]:
-    """Give tables of one name one key: where one file has NULL in it, no file's key is taken.
-
-    Args:
-        sources: The inputs.
-        output: The tables of the output, whose rows may be numbered already.
-    """
-    sources = list(sources)
-    keyless = {
-        folded(table.target)
-        for source in sources
-        for table in source.mapping.tables
-        if folded(table.source) in source.traits.null_keys
-    }
-    present = {} if output is None else output.content
-
-    def is_concerned(table: TableMapping) -> bool:
-        target = folded(table.target)
-        there = present.get(target)
-        others_numbered = there and there.is_numbered and there.key != table.definition.key
-        return target in keyless or bool(others_numbered)
-
-    return [_without_keys(source, is_concerned) for source in sources]
-
-
-def _without_keys(source: Input, is_concerned: Callable[[TableMapping], bool]) -> Input:
-    concerned = {
-        folded(table.source)
-        for table in source.mapping.tables
-        if is_concerned(table) and not source.structure.tables[folded(table.source)].merged
-    }
-    if concerned <= source.traits.null_keys:
-        return source
-    traits = replace(source.traits, null_keys=source.traits.null_keys | concerned)
-    return replace(source, traits=traits, mapping=map_file(source.structure, source.kind, traits))
-
-
-def _read_whole(
-    reading: Reading, file: InputFile, digest: str, on_duplicate_row: OnDuplicateRow
-) -> Input:
+def _read_whole(reading: Reading, file: InputFile, digest: str, options: Options) -> Input:
     ids = simulation_ids(reading)
     traits = read_traits(reading, ids)
     mapping = map_file(reading.structure, reading.kind, traits)
     if all(table.target in METADATA_TABLES for table in mapping.tables):
         raise ShardError("holds no table of data", path=file.path)
-    keep = None if on_duplicate_row == "error" else on_duplicate_row
-    rows = read_rows(reading, mapping, ids, traits, keep)
+    keep = None if options.on_duplicate_row == "error" else options.on_duplicate_row
+    rows = read_rows(reading, mapping, ids, traits, keep, options.on_orphan_rows)
     odd = [f"has a simulation_id that is no text: {ids.odd!r}"] if ids.odd is not None else []
     if problems := [*odd, *rows.problems]:
         raise ShardError("; ".join(problems), path=file.path)
     if not rows.counts or (reading.kind == "today" and not ids.texts):
         raise ShardError("holds no simulation", path=file.path)
-    statuses = statuses_of(reading, ids.texts)
+    runs = registered_runs(reading, ids.texts)
+    if len(ids.texts) > 1:
+        runs[None] = UNATTRIBUTED, False
     found = sorted(rows.counts, key=lambda simulation_id: simulation_id or "")
     return Input(
         file=file,
         schema=reading.schema,
         kind=reading.kind,
         structure=reading.structure,
-        simulations=tuple(SimulationInFile(each, statuses.get(each)) for each in found),
+        simulations=tuple(SimulationInFile(name, *runs.get(name, (None, False))) for name in found),
         traits=traits,
         mapping=mapping,
         experiments=experiments_of(reading),
-        notes=(*_not_carried(reading), *_unresolved_notes(rows.choices)),
-        contents=Contents(digest, tuple(rows.counts[each] for each in found), rows.choices),
+        notes=(*_not_carried(reading), *_notes_on(rows.choices)),
+        contents=Contents(digest, tuple(rows.counts[name] for name in found), rows.choices),
+        has_history=has_history(reading),
     )
 
 
@@ -175,17 +150,19 @@ def _read_brief(reading: Reading, file: InputFile) -> Input | None:
     if len(ids) != 1 or not isinstance(simulation_id := ids.pop(), str):
         return None
     traits = Traits("one")
-    status = statuses_of(reading, frozenset({simulation_id})).get(simulation_id)
+    runs = registered_runs(reading, frozenset({simulation_id}))
+    run = SimulationInFile(simulation_id, *runs.get(simulation_id, (None, False)))
     return Input(
         file=file,
         schema=reading.schema,
         kind=reading.kind,
         structure=reading.structure,
-        simulations=(SimulationInFile(simulation_id, status),),
+        simulations=(run,),
         traits=traits,
         mapping=map_file(reading.structure, reading.kind, traits),
         experiments=experiments_of(reading),
         notes=tuple(_not_carried(reading)),
+        has_history=has_history(reading),
     )
 
 
@@ -204,8 +181,16 @@ def _not_carried(reading: Reading) -> Iterator[str]:
     ]
     if others := [*structure.views, *indexes]:
         yield f"holds no data, so not carried: {', '.join(others)}"
+    if structure.not_understood:
+        yield f"not understood, so not carried: {', '.join(structure.not_understood)}"
 
 
-def _unresolved_notes(choices: Choices) -> Iterator[str]:
+def _notes_on(choices: Choices) -> Iterator[str]:
+    """Report what of the rows is not carried as it is."""
     for name, rows in choices.unresolved.items():
         yield f"agent_actions.{name}: {rows:,} references point at no state, and are NULL"
+    if choices.orphan_rows:
+        tables = ", ".join(f"{table} {rows:,}" for table, rows in choices.orphan_rows.items())
+        carried = "are carried as a simulation of their own"
+        what = carried if choices.carries_orphans else "are not carried"
+        yield f"rows that belong to none of its simulations {what}: {tables}"

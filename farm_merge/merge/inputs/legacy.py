@@ -1,8 +1,8 @@
 """AgentFarm's tables through the years, and what they are called today: data, no code.
 
-No era marks its files, so an era is told by its tables and columns. Names are matched in lower
+No era marks its files, so an era is known by its tables and columns. Names are matched in lower
 case. SQL reads the row as `t` and the file as `source`. Taken from the history of
-Dooders/AgentFarm up to June 2026; `docs/legacy.md` tells it in words.
+Dooders/AgentFarm up to June 2026; `docs/legacy.md` has it in words.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ __all__ = [
     "COLUMNS",
     "DERIVED",
     "ERAS",
+    "MARKS",
     "SHAPES",
     "STATE_REFERENCES",
     "STEP_METRICS",
@@ -58,6 +59,10 @@ SHAPES = {
     "simulation_metrics": {"metric_id", "step_id", "metric_name", "metric_value"},
 }  # fmt: skip
 """The exact columns of era 1, whose tables may have any name (from 2024-11-03)."""
+
+MARKS = frozenset({"agent_id", "birth_time", "death_time", "agent_type", "initial_resources"})
+"""Columns that AgentFarm's table of agents has had in every era, and that other models' tables of
+agents have in part at most."""
 
 ERAS = (
     ("8 (2025-11 to today)", "simulation_steps", {"agent_type_counts"}),

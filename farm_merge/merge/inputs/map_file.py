@@ -11,7 +11,7 @@ from farm_merge.merge.inputs.mapping import FileMapping, SourceTables
 from farm_merge.merge.inputs.own_tables import map_own_table
 from farm_merge.merge.inputs.todays_tables import map_todays_table
 from farm_merge.merge.tables.trial import Candidate, accepted
-from farm_merge.schema import OUR_TABLES
+from farm_merge.schema import METADATA_TABLES, OUR_TABLES
 
 if TYPE_CHECKING:
     from farm_merge.merge.inputs.mapping import Kind, TableMapping, Traits
@@ -23,15 +23,18 @@ __all__ = ["map_file"]
 @lru_cache(maxsize=256)
 def map_file(structure: Structure, kind: Kind, traits: Traits) -> FileMapping:
     """Return how every table of a file is carried."""
-    file = SourceTables(structure, kind, target_names(structure, kind), traits)
+    names = target_names(structure, kind, alone=traits.alone)
+    file = SourceTables(structure, kind, names, traits)
+    ours = METADATA_TABLES if traits.alone else OUR_TABLES
     mappings = {
-        table: map_todays_table(file, table)
-        if file.names[table] in OUR_TABLES
-        else map_own_table(file, table)
+        table: map_todays_table(file, table) if names[table] in ours else map_own_table(file, table)
         for table in structure.tables
     }
-    own = [table for table in mappings if file.names[table] not in OUR_TABLES]
-    tried = accepted(Candidate(mappings[each].definition, mappings[each].indexes) for each in own)
+    own = [table for table in mappings if names[table] not in ours]
+    tried = accepted(
+        (Candidate(mappings[table].definition, mappings[table].indexes) for table in own),
+        alone=traits.alone,
+    )
     mappings |= {
         table: _as_accepted(mappings[table], candidate)
         for table, candidate in zip(own, tried, strict=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.tables.structure import Structure
 
 __all__ = [
+    "UNATTRIBUTED",
     "FileMapping",
     "Kind",
     "SourceTables",
@@ -33,6 +34,9 @@ __all__ = [
 Kind = Literal["today", "AgentFarm", "foreign"]
 """The family of a file's schema."""
 
+UNATTRIBUTED = "unattributed"
+"""The parameter of expressions that names what rows of nobody are carried under."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:
@@ -43,14 +47,22 @@ class Traits:
         identified_by_column: Whether columns called `simulation_id` name simulations.
         original_ids: Whether `agent_states.id` has a form that today's does not imply.
         state_references: Columns of `agent_actions` that point at states.
-        null_keys: Tables with NULL in their primary key, which SQLite allows and a merge cannot.
+        numbered: Tables, by lower-case name, whose rows are numbered, whatever key they have: those
+            with NULL in their primary key, which SQLite allows and a merge cannot, and those whose
+            key other files do not have.
+        stored: Computed columns, as `table.column` in lower case, that are stored in other files.
+        renamed: Whether its simulations get other names than the file gives them.
+        alone: Whether the output has no tables of today's schema but the registry.
     """
 
     ids: Literal["none", "one", "many"] = "one"
     identified_by_column: bool = True
     original_ids: bool = False
     state_references: tuple[str, ...] = ()
-    null_keys: frozenset[str] = frozenset()
+    numbered: frozenset[str] = frozenset()
+    stored: frozenset[str] = frozenset()
+    renamed: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +130,47 @@ class FileMapping:
 
 
 def simulation_of(file: SourceTables, table: TableDefinition) -> str:
-    """Return the expression of the simulation that a row belongs to."""
+    """Return the expression of the simulation that a row belongs to.
+
+    It may take `:simulation_id`, the name of the only one, and `:unattributed`, the name under
+    which rows are carried that belong to nobody.
+    """
+    if file.traits.ids != "many":
+        is_own = table.merged or file.names.get(table.folded_name) == "simulations"
+        has_id = table.column(SIMULATION_ID) is not None or table.merged
+        keeps_id = is_own and has_id and file.traits.ids == "one" and not file.traits.renamed
+        return "t.simulation_id" if keeps_id else ":simulation_id"
+    own_id = _own_id(file, table)
+    if not file.traits.renamed or own_id == f":{UNATTRIBUTED}":
+        return own_id
+    return f"coalesce((SELECT n.name FROM temp.renamed AS n WHERE n.own_id IS {own_id}), {own_id})"
+
+
+def _own_id(file: SourceTables, table: TableDefinition) -> str:
+    """Return the expression of the simulation, in a file of several, as the file calls it."""
     if table.merged:
         return "t.simulation_id"
-    has_id = table.column(SIMULATION_ID) is not None
-    traits = file.traits
-    if has_id and file.names.get(table.folded_name) == "simulations" and traits.ids != "none":
+    terms = ["t.simulation_id"] if table.column(SIMULATION_ID) else []
+    if file.names.get(table.folded_name) == "simulations" and terms:
         return "t.simulation_id"
-    if traits.ids != "many" or not has_id:
-        return ":simulation_id"
-    if not table.column("agent_id"):
-        return "t.simulation_id"
-    # Rows without an id belong to the simulation of their agent.
-    lookups = [
-        f"(SELECT max(a.simulation_id) FROM source.{quoted(agents.name)} AS a"
-        " WHERE a.agent_id = t.agent_id)"
-        for target in ("agents", "agent_states")
+    if file.kind == "AgentFarm" and table.column("agent_id"):
+        terms += _simulation_of_agent(file)
+    terms.append(f":{UNATTRIBUTED}")
+    return f"coalesce({', '.join(terms)})" if len(terms) > 1 else terms[0]
+
+
+def _simulation_of_agent(file: SourceTables) -> list[str]:
+    """Return what finds the simulation of a row's agent, if the agent lives in one alone."""
+    tables = [
+        f"SELECT a.simulation_id AS id FROM source.{quoted(agents.name)} AS a"
+        " WHERE a.agent_id = t.agent_id"
+        for target in ("agents", "agent_states", "agent_actions")
         if (agents := file.named(target)) and agents.column(SIMULATION_ID)
     ]
-    return f"coalesce({', '.join(['t.simulation_id', *lookups])})" if lookups else "t.simulation_id"
+    if not tables:
+        return []
+    rows = " UNION ALL ".join(tables)
+    return [f"(SELECT CASE count(DISTINCT id) WHEN 1 THEN max(id) END FROM ({rows}))"]
 
 
 def ordinal_of(table: TableDefinition, simulation: str, traits: Traits) -> str:

@@ -16,6 +16,7 @@ from farm_merge.merge.tables.definition import (
     ROW_NUMBER,
     SIMULATION_ID,
     ColumnDefinition,
+    affinity,
     folded,
     without_simulation,
 )
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["map_own_table"]
 
 _RENAMED_ID = "original_simulation_id"
+_ROWID = "original_rowid"
+_COLLATIONS = frozenset({"binary", "nocase", "rtrim"})
+_REFERRING_SUFFIXES = ("", "_id", "id", "_rowid", "_row", "_ref")
+"""What a column is called, behind the name of a table, that holds rowids of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,14 @@ def map_own_table(file: SourceTables, table: str) -> TableMapping:
     """
     found = file.structure.tables[table]
     simulation = simulation_of(file, found)
-    draft = _renamed(file, table)
+    draft = _with_known_collations(_with_stored_columns(_renamed(file, table), file))
     if found.column(SIMULATION_ID) and not found.merged:
         draft = _without_id(draft, file)
-    if not draft.definition.key or table in file.traits.null_keys:
-        draft = _with_row_number(draft, ordinal_of(found, simulation, file.traits))
+    is_keyless = not draft.definition.key or table in file.traits.numbered
+    if is_keyless and not found.is_numbered:
+        draft = _with_row_number(draft, _number_of(found, simulation, file))
+    elif _is_referred_to_by_rowid(found, file):
+        draft = _with_rowid(draft)
     if file.kind == "AgentFarm":
         draft = _as_agentfarm_names_it(draft, file)
     if not found.merged:
@@ -102,6 +110,40 @@ def _renamed(file: SourceTables, table: str) -> _Draft:
         file.structure.indexes.get(table, ()),
         () if found.name == name else (f"table {found.name} becomes {name}",),
     )
+
+
+def _with_stored_columns(draft: _Draft, file: SourceTables) -> _Draft:
+    """Store the values of computed columns that other files store."""
+    found = draft.found
+    stored = {
+        column.name
+        for column in found.columns
+        if column.generated and f"{found.folded_name}.{folded(column.name)}" in file.traits.stored
+    }
+    if not stored:
+        return draft
+    columns = tuple(
+        ColumnDefinition(column.name, column.declared_type) if column.name in stored else column
+        for column in draft.definition.columns
+    )
+    draft = draft.defined(replace(draft.definition, columns=columns))
+    for name in stored:
+        draft = draft.filled(name, f"t.{quoted(name)}")
+    return draft.noted(f"computed columns of {found.name} are stored: {', '.join(sorted(stored))}")
+
+
+def _with_known_collations(draft: _Draft) -> _Draft:
+    """Leave out collations that the run's program brought along: text is compared by its bytes."""
+    definition = draft.definition
+    unknown = {name for name in definition.collations if folded(name) not in _COLLATIONS}
+    indexed = {name for index in draft.indexes for name in index.collations}
+    unknown |= {name for name in indexed if folded(name) not in _COLLATIONS}
+    if not unknown:
+        return draft
+    indexes = tuple(index.without_collations(unknown) for index in draft.indexes)
+    draft = replace(draft, definition=definition.without_collations(unknown), indexes=indexes)
+    names = ", ".join(sorted(unknown))
+    return draft.noted(f"collations of {draft.found.name} that SQLite does not have: {names}")
 
 
 def _without_id(draft: _Draft, file: SourceTables) -> _Draft:
@@ -157,20 +199,68 @@ def _with_row_number(draft: _Draft, ordinal: str) -> _Draft:
         key=(quoted(name),),
     )
     draft = draft.defined(definition).filled(name, ordinal)
+    if draft.found.key:
+        return draft.noted(
+            f"rows of {draft.found.name} are numbered by {name}: not all have its key"
+        )
     return draft.noted(f"table {draft.found.name} has no primary key, and gets {name}")
+
+
+def _number_of(found: TableDefinition, simulation: str, file: SourceTables) -> str:
+    """Return what numbers the rows: the rowid, since rows of other tables may refer to it."""
+    if found.merged or found.without_rowid or not found.row_order:
+        return ordinal_of(found, simulation, file.traits)
+    return found.row_order
+
+
+def _is_referred_to_by_rowid(found: TableDefinition, file: SourceTables) -> bool:
+    """Return whether a column of the file seems to hold rowids of a table with another key."""
+    has_rowid = not (found.without_rowid or found.merged) and bool(found.row_order)
+    if not has_rowid or found.has_rowid_key:
+        return False
+    stems = {found.folded_name, found.folded_name.removesuffix("s")}
+    names = {f"{stem}{suffix}" for stem in stems for suffix in _REFERRING_SUFFIXES}
+    return any(
+        folded(column.name) in names
+        and affinity(column.declared_type) in {"NUMERIC", "BLOB"}
+        and not found.column(column.name)
+        and not any(
+            folded(key.parent) == found.folded_name and column.name in key.columns
+            for key in table.foreign_keys
+        )
+        for table in file.structure.tables.values()
+        for column in table.columns
+    )
+
+
+def _with_rowid(draft: _Draft) -> _Draft:
+    """Keep the rowids of a table with another key."""
+    name = _ROWID
+    while draft.definition.column(name):
+        name += "_"
+    columns = (*draft.definition.columns, ColumnDefinition(name, "INTEGER"))
+    draft = draft.defined(replace(draft.definition, columns=columns))
+    return draft.filled(name, draft.found.row_order).noted(
+        f"rowids of {draft.found.name} are kept in {name}, since other rows may refer to them"
+    )
 
 
 def _as_agentfarm_names_it(draft: _Draft, file: SourceTables) -> _Draft:
     """Make ids text, as they are in all tables today, and add the step's number."""
-    definition = replace(
-        draft.definition,
-        columns=tuple(
-            replace(column, declared_type="VARCHAR(64)")
-            if folded(column.name) in legacy.TEXT_IDS
-            else column
-            for column in draft.definition.columns
-        ),
-    )
+    definition = draft.definition
+    numbers = [
+        column
+        for column in definition.columns
+        if folded(column.name) in legacy.TEXT_IDS and affinity(column.declared_type) != "TEXT"
+    ]
+    if numbers:
+        columns = tuple(
+            replace(column, declared_type="VARCHAR(64)") if column in numbers else column
+            for column in definition.columns
+        )
+        definition = replace(definition, columns=columns)
+        names = ", ".join(column.name for column in numbers)
+        draft = draft.noted(f"ids of {draft.found.name} become text: {names}")
     if not definition.column("step_id") or definition.column("step_number"):
         return draft.defined(definition)
     step = ColumnDefinition("step_number", "INTEGER")
@@ -182,7 +272,7 @@ def _reference(key: ForeignKey, file: SourceTables) -> ForeignKey | None:
     """Return a foreign key inside one simulation; None where its parent has no key to point at."""
     parent = file.structure.tables.get(folded(key.parent))
     columns = [name for name in key.columns if folded(name) != SIMULATION_ID]
-    if parent is None or not columns or parent.folded_name in file.traits.null_keys:
+    if parent is None or not columns or parent.folded_name in file.traits.numbered:
         return None
     named = key.parent_columns or without_simulation(parent).key_names
     parent_columns = [name for name in named if folded(name) != SIMULATION_ID]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.classify import classify, target_names
+from farm_merge.merge.inputs.mapping import UNATTRIBUTED
 from farm_merge.merge.tables.definition import SIMULATION_ID
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.schema import is_current
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm_merge.merge.inputs.mapping import Kind
+    from farm_merge.merge.options import SourceSchema
     from farm_merge.merge.tables.definition import TableDefinition
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.sqlite import sqlite3
@@ -52,9 +54,18 @@ class Reading:
             simulation_id: What expressions of a mapping take for it.
             values: Other values that the query binds.
         """
-        values[SIMULATION_ID] = simulation_id
-        row: tuple[object, ...] = self.connection.execute(sql, values).fetchone()
-        return row
+        return self.rows(sql, simulation_id, **values)[0]
+
+    def rows(self, sql: str, simulation_id: str = "", **values: object) -> list[tuple[Any, ...]]:
+        """Return all rows of a query; rows of nobody have NULL for their simulation.
+
+        Args:
+            sql: The query.
+            simulation_id: What expressions of a mapping take for it.
+            values: Other values that the query binds.
+        """
+        bound = {**values, SIMULATION_ID: simulation_id, UNATTRIBUTED: None}
+        return self.connection.execute(sql, bound).fetchall()
 
     def holds(self, condition: str, simulation_id: str = "", **values: object) -> bool:
         """Return whether a query finds any row."""
@@ -66,15 +77,16 @@ class Reading:
         return self.structure.tables.get(name) if self.kind != "foreign" else None
 
 
-def read_tables(path: Path, connection: sqlite3.Connection) -> Reading:
+def read_tables(path: Path, connection: sqlite3.Connection, family: SourceSchema | None) -> Reading:
     """Return what an open input shows.
 
     Args:
         path: The input.
         connection: A connection that has it attached as `source`.
+        family: The family of its schema, where it is not to be recognised.
     """
     structure = read_structure(connection, "source")
-    kind, schema = classify(structure, current=is_current(connection, "source"))
+    kind, schema = classify(structure, current=is_current(connection, "source"), family=family)
     if kind != "today":
         structure = read_structure(connection, "source", merged_form=False)
     return Reading(path, connection, structure, kind, schema, target_names(structure, kind))

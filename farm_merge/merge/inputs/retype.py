@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm_merge.merge.inputs.file import opened
-from farm_merge.merge.tables.definition import SIMULATION_ID, affinity
+from farm_merge.merge.tables.definition import affinity
 
 if TYPE_CHECKING:
     from farm_merge.merge.inputs.input import Input
@@ -42,7 +42,7 @@ def count_changed_values(
         connection.execute(
             f"INSERT INTO main.probe SELECT {expression}, {expression} {mapping.origin}"
             f" WHERE typeof({expression}) <> 'null'",
-            {SIMULATION_ID: source.simulations[0].simulation_id},
+            source.bindings,
         )
         changed, equal = connection.execute(
             "SELECT count(*), coalesce(sum("

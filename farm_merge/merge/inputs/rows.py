@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from farm_merge.merge.inputs.input import Choices
-from farm_merge.merge.tables.definition import SIMULATION_ID, affinity, folded
+from farm_merge.merge.tables.definition import affinity, folded
 from farm_merge.merge.tables.structure import today
 from farm_merge.schema import DATA_TABLES, METADATA_TABLES
 from farm_merge.sqlite import quoted
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.inputs.mapping import FileMapping, TableMapping, Traits
     from farm_merge.merge.inputs.reading import Reading
     from farm_merge.merge.inputs.simulations import SimulationIds
+    from farm_merge.merge.options import OnOrphanRows
     from farm_merge.merge.tables.definition import TableDefinition
 
 __all__ = ["FoundRows", "read_rows"]
@@ -32,7 +33,7 @@ class FoundRows:
 
     Attributes:
         counts: Rows by table of the output, by simulation; None for one that the file does not
-            name.
+            name, or for rows of nobody.
         choices: What is not carried as it is.
         problems: Why rows cannot be carried.
     """
@@ -56,6 +57,7 @@ def read_rows(
     ids: SimulationIds,
     traits: Traits,
     keep: KeptRow | None,
+    on_orphan_rows: OnOrphanRows,
 ) -> FoundRows:
     """Count the rows that a file brings, and look for those that the output cannot hold.
 
@@ -65,6 +67,7 @@ def read_rows(
         ids: The simulations that it names.
         traits: What decided the mapping.
         keep: Which of several rows with one key is carried; None makes them a problem.
+        on_orphan_rows: What becomes of rows that belong to none of several simulations.
     """
     data = [table for table in mapping.tables if table.target not in METADATA_TABLES]
     problems: list[str] = []
@@ -78,11 +81,11 @@ def read_rows(
         problems += _missing_values(reading, table, source, ids.first)
         if not _keeps_its_key(table, source):
             problems += _repeated_keys(reading, table, ids.first, keep, duplicates)
-    counts, unattributed = _counts(reading, data, ids, traits, duplicates)
-    problems += unattributed
-    problems += _ambiguous_agents(reading, data, traits)
-    choices = Choices(duplicates.kept, _unresolved(reading, data, ids.first, traits))
-    return FoundRows(counts, choices, tuple(problems))
+    counts = _counts(reading, data, ids, traits, duplicates)
+    orphans, unwanted = _orphans(counts, ids, on_orphan_rows)
+    unresolved = _unresolved(reading, data, ids.first, traits)
+    choices = Choices(duplicates.kept, unresolved, orphans, on_orphan_rows == "keep")
+    return FoundRows(counts, choices, (*problems, *unwanted))
 
 
 def _missing_values(
@@ -129,11 +132,11 @@ def _repeated_keys(
 ) -> Iterator[str]:
     """Count the rows that repeat a key, and report them if nobody chose which is carried."""
     terms = ", ".join([table.simulation, *_key_expressions(table)])
-    rows = reading.connection.execute(
+    rows = reading.rows(
         f"SELECT s, sum(n - 1) FROM (SELECT {table.simulation} AS s, count(*) AS n"
         f" {table.origin} GROUP BY {terms} HAVING n > 1) GROUP BY s",
-        {SIMULATION_ID: simulation_id},
-    ).fetchall()
+        simulation_id,
+    )
     total = sum(number for _, number in rows)
     if not total:
         return
@@ -155,64 +158,47 @@ def _counts(
     ids: SimulationIds,
     traits: Traits,
     duplicates: _Duplicates,
-) -> tuple[dict[str | None, dict[str, int]], list[str]]:
-    """Count the rows that each simulation will have in the output."""
+) -> dict[str | None, dict[str, int]]:
+    """Count the rows that each simulation will have in the output.
+
+    Rows of nobody, in a file of several simulations, are counted under None.
+    """
     only = None if traits.ids == "none" else ids.first
     counts: dict[str | None, dict[str, int]] = {found: {} for found in ids.texts or {only}}
-    problems: list[str] = []
     for table in data:
-        if table.simulation != _ID_PARAMETER:
-            rows = reading.connection.execute(
-                f"SELECT {table.simulation}, count(*) {table.origin} GROUP BY 1"
-            ).fetchall()
+        if table.simulation == _ID_PARAMETER:
+            ((number,),) = reading.rows(f"SELECT count(*) FROM source.{quoted(table.source)}")
+            rows = [(only, number, ids.first)]
         else:
-            (number,) = reading.ask(f"SELECT count(*) FROM source.{quoted(table.source)}")
-            rows = [(only, number)]
-            if traits.ids == "many" and number:
-                problems.append(
-                    f"table {table.source}: {number:,} rows name no simulation,"
-                    f" and the file holds {len(ids.texts)}"
-                )
-                continue
-        for simulation, number in rows:
-            if traits.ids == "many" and simulation is None:
-                problems.append(
-                    f"table {table.source}: {number:,} rows have neither a simulation_id nor"
-                    " an agent that has one"
-                )
-            elif number:
-                read_as = ids.first if table.simulation == _ID_PARAMETER else simulation
+            by_simulation = f"SELECT {table.simulation}, count(*) {table.origin} GROUP BY 1"
+            rows = [(found, number, found) for found, number in reading.rows(by_simulation)]
+        for simulation, number, read_as in rows:
+            if number:
                 dropped = duplicates.by_simulation[read_as, table.target]
                 counts.setdefault(simulation, {})[table.target] = number - dropped
-    return counts, problems
+    return counts
 
 
-def _ambiguous_agents(reading: Reading, data: list[TableMapping], traits: Traits) -> Iterator[str]:
-    """Report rows without an id whose agent lives in several simulations."""
-    if traits.ids != "many":
-        return
-    with_agents = [
-        quoted(table.source)
-        for table in data
-        if table.target in {"agents", "agent_states", "agent_actions"}
-        and reading.structure.tables[folded(table.source)].column(SIMULATION_ID)
-    ]
-    ids_of_agent = " UNION ALL ".join(
-        f"SELECT simulation_id FROM source.{name} WHERE agent_id = t.agent_id"
-        for name in with_agents
-    )
-    for table in data:
-        if not table.simulation.startswith("coalesce"):
-            continue
-        (unclear,) = reading.ask(
-            f"SELECT count(*) FROM source.{quoted(table.source)} AS t WHERE t.simulation_id IS NULL"
-            f" AND (SELECT count(DISTINCT simulation_id) FROM ({ids_of_agent})) > 1"
-        )
-        if unclear:
-            yield (
-                f"table {table.source}: {unclear:,} rows have no simulation_id, and several"
-                " simulations have their agent"
-            )
+def _orphans(
+    counts: dict[str | None, dict[str, int]], ids: SimulationIds, policy: OnOrphanRows
+) -> tuple[Mapping[str, int], list[str]]:
+    """Return the rows of nobody by table, and what speaks against carrying them.
+
+    Those that are not carried are taken out of the counts.
+    """
+    orphans = counts.get(None, {}) if len(ids.texts) > 1 else {}
+    if not orphans:
+        return {}, []
+    if policy == "error":
+        return orphans, [
+            f"table {table}: {number:,} rows belong to none of the {len(ids.texts)} simulations;"
+            " `on_orphan_rows=keep` carries them under one of their own, `on_orphan_rows=skip`"
+            " carries the others"
+            for table, number in orphans.items()
+        ]
+    if policy == "skip":
+        del counts[None]
+    return orphans, []
 
 
 def _unresolved(
@@ -223,10 +209,10 @@ def _unresolved(
     for name in traits.state_references:
         (actions,) = (table for table in data if table.target == "agent_actions")
         resolved = dict(actions.columns)[name]
-        (number,) = reading.connection.execute(
+        ((number,),) = reading.rows(
             f"SELECT count(*) {actions.origin} WHERE t.{name} IS NOT NULL AND {resolved} IS NULL",
-            {SIMULATION_ID: simulation_id},
-        ).fetchone()
+            simulation_id,
+        )
         if number:
             unresolved[name] = number
     return unresolved

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError
 from farm_merge.merge.tables.definition import SIMULATION_ID, affinity
-from farm_merge.schema import METADATA_TABLES
+from farm_merge.schema import LEDGER, METADATA_TABLES
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 __all__ = [
     "SimulationIds",
     "experiments_of",
+    "has_history",
     "read_experiments",
     "registered_ids",
+    "registered_runs",
     "simulation_ids",
-    "statuses_of",
 ]
 
 
@@ -47,24 +48,22 @@ class SimulationIds:
 def simulation_ids(reading: Reading) -> SimulationIds:
     """Return the ids that a file names, read from its rows and not only from its registry."""
     found = registered_ids(reading)
-    unnamed = False
     for table, definition in reading.structure.tables.items():
+        name = quoted(definition.name)
         if reading.names[table] in METADATA_TABLES:
             continue
-        name = quoted(definition.name)
         if not (definition.merged or definition.column(SIMULATION_ID)):
-            unnamed = unnamed or reading.holds(f"SELECT 1 FROM source.{name}")
-        elif not definition.merged and (only := _only_id(reading, name)):
+            continue
+        if not definition.merged and (only := _only_id(reading, name)):
             found.add(only)
         else:
             rows = reading.connection.execute(f"SELECT DISTINCT simulation_id FROM source.{name}")
             ids = {simulation_id for (simulation_id,) in rows}
-            unnamed = unnamed or None in ids
             found |= ids if definition.merged else ids - {None}
     texts = frozenset(found_id for found_id in found if isinstance(found_id, str))
     if reading.kind == "foreign":
-        # Numbers start anew in every file, and rows without an id could be anybody's.
-        by_column = bool(texts) and texts == found and (len(texts) == 1 or not unnamed)
+        # Numbers start anew in every file, so they name no simulation.
+        by_column = bool(texts) and texts == found
         return SimulationIds(texts if by_column else frozenset(), by_column)
     return SimulationIds(texts, by_column=True, odd=next(iter(found - texts), None))
 
@@ -90,8 +89,12 @@ def registered_ids(reading: Reading) -> set[object]:
     return {simulation_id for (simulation_id,) in rows}
 
 
-def statuses_of(reading: Reading, ids: frozenset[str]) -> dict[str | None, str | None]:
-    """Return the status of each run; one that was closed is over, whatever its status says.
+def registered_runs(
+    reading: Reading, ids: frozenset[str]
+) -> dict[str | None, tuple[str | None, bool]]:
+    """Return what the registry says of each run: its status, and whether it has parameters.
+
+    One that was closed is over, whatever its status says.
 
     Raises:
         ShardError: If the registry has several runs, and no row says whose it is.
@@ -99,18 +102,26 @@ def statuses_of(reading: Reading, ids: frozenset[str]) -> dict[str | None, str |
     table = reading.registry("simulations")
     if not (table and table.column("status") and table.column("end_time")):
         return {}
-    statuses = dict(
-        reading.connection.execute(
+    has_parameters = "length(parameters) > 2" if table.column("parameters") else "FALSE"
+    runs = {
+        simulation_id: (status, bool(has))
+        for simulation_id, status, has in reading.connection.execute(
             "SELECT simulation_id, CASE WHEN status = 'running' AND end_time IS NOT NULL"
-            " THEN 'closed' ELSE status END FROM source.simulations"
+            f" THEN 'closed' ELSE status END, {has_parameters} FROM source.simulations"
         )
-    )
-    if not ids and len(statuses) > 1:
-        reason = f"names {len(statuses)} simulations, and no row says whose it is"
+    }
+    if not ids and len(runs) > 1:
+        reason = f"names {len(runs)} simulations, and no row says whose it is"
         raise ShardError(reason, path=reading.path)
-    if not ids and statuses:
-        return {None: next(iter(statuses.values()))}
-    return statuses
+    if not ids and runs:
+        return {None: next(iter(runs.values()))}
+    return runs
+
+
+def has_history(reading: Reading) -> bool:
+    """Return whether a file has a ledger, and says in it where its simulations came from."""
+    ledger = reading.registry(LEDGER)
+    return ledger is not None and reading.holds(f"SELECT 1 FROM source.{LEDGER}")
 
 
 def experiments_of(reading: Reading) -> dict[str, tuple[object, ...]]:

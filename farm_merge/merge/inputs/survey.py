@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError, StillWrittenError
-from farm_merge.merge.inputs.file import look_at, snapshot
+from farm_merge.merge.inputs.file import look_into, snapshot
 from farm_merge.merge.inputs.inspect import inspect_briefly, inspect_file
+from farm_merge.merge.inputs.running import OpenFiles, with_evidence
 from farm_merge.merge.options import Progress
 from farm_merge.workers import prefetched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
     from pathlib import Path
 
     from farm_merge.merge.inputs.file import InputFile
@@ -22,21 +21,6 @@ if TYPE_CHECKING:
     from farm_merge.merge.options import Options, ReportProgress
 
 __all__ = ["Survey", "survey"]
-
-
-@dataclass(slots=True)
-class Survey:
-    """What is known of all inputs.
-
-    Attributes:
-        sources: Those that can be merged.
-        bad: Those that cannot, and why.
-        running: Those that are being written.
-    """
-
-    sources: list[Input] = field(default_factory=list)
-    bad: dict[Path, ShardError] = field(default_factory=dict)
-    running: dict[Path, ShardError] = field(default_factory=dict)
 
 
 def survey(
@@ -52,61 +36,93 @@ def survey(
         paths: The files.
         is_brief: Whether a brief inspection does for a file, since its pages are read later.
         options: What the user decided.
-        folder: A private folder, for snapshots of files that are being written.
+        folder: A private folder, for copies of files that are being written, or are compressed.
         report: Called as the work goes on.
     """
-    found = Survey()
+    found = Survey(options, folder)
     with ThreadPoolExecutor(options.workers) as pool:
 
         def submit(path: Path) -> Future[Input]:
             # What takes half a millisecond is done here: threads would wait for each other.
             future: Future[Input] = Future()
             try:
-                file = look_at(path)
+                file = look_into(path, folder)
                 known = inspect_briefly(file) if is_brief(file) else None
             except ShardError as exc:
                 future.set_exception(exc)
                 return future
             if known is None:
-                return pool.submit(inspect_file, file, options.on_duplicate_row)
+                return pool.submit(inspect_file, file, options)
             future.set_result(known)
             return future
 
         inspections = prefetched(paths, submit, 2 * options.workers)
         for number, (path, future) in enumerate(inspections, start=1):
             if future.exception() is None:
-                found.sources.append(future.result())
+                found.add(future.result())
             else:  # alone: another thread may have had the file open, under another name
-                _inspect_alone(path, options, folder / f"running-{number}.db", found)
+                found.inspect(path)
             report(Progress("inspect", number, len(paths)))
-    return _with_rivals_read_whole(found, options, folder)
+    return found
 
 
-def _inspect_alone(path: Path, options: Options, copy: Path, found: Survey) -> None:
-    """Inspect a file, or the snapshot of one that is being written; add what comes of it."""
-    try:
-        try:
-            file = look_at(path)
-        except StillWrittenError:
-            if not options.include_running:
-                raise
-            file = snapshot(path, copy)
-        found.sources.append(inspect_file(file, options.on_duplicate_row))
-    except StillWrittenError as exc:
-        found.running[path] = exc
-    except ShardError as exc:
-        found.bad[path] = exc
+class Survey:
+    """What is known of all inputs.
 
+    Attributes:
+        sources: Those that can be merged.
+        bad: Those that cannot, and why.
+        running: Those that are being written, and why they cannot be read now.
+    """
 
-def _with_rivals_read_whole(found: Survey, options: Options, folder: Path) -> Survey:
-    """Read the inputs whole that name one simulation, since their content decides."""
-    times = Counter(
-        simulation.simulation_id for source in found.sources for simulation in source.simulations
-    )
-    whole = Survey([], found.bad, found.running)
-    for number, source in enumerate(found.sources):
-        if source.contents or times[source.simulations[0].simulation_id] == 1:
-            whole.sources.append(source)
+    def __init__(self, options: Options, folder: Path) -> None:
+        self.sources: list[Input] = []
+        self.bad: dict[Path, ShardError] = {}
+        self.running: dict[Path, ShardError] = {}
+        self._options = options
+        self._folder = folder
+        self._open_files = OpenFiles()
+        self._copies = 0
+
+    def add(self, source: Input) -> None:
+        """Add an input, or what is committed in one that seems to be written, if that is wanted."""
+        source = with_evidence(source, self._open_files, self._options.settle)
+        if self._options.include_running and any(run.evidence for run in source.simulations):
+            self._keep(source.path, self._inspect_snapshot)
         else:
-            _inspect_alone(source.path, options, folder / f"rival-{number}.db", whole)
-    return whole
+            self.sources.append(source)
+
+    def inspect(self, path: Path) -> None:
+        """Inspect a file, or what is committed in one that is being written if that is wanted."""
+        self._keep(path, self._inspect)
+
+    def read_whole(self, paths: Container[Path]) -> None:
+        """Read inputs whole that were inspected briefly."""
+        sources, self.sources = self.sources, []
+        for source in sources:
+            if source.contents is None and source.path in paths:
+                self.inspect(source.path)
+            else:
+                self.sources.append(source)
+
+    def _keep(self, path: Path, inspect: Callable[[Path], Input]) -> None:
+        try:
+            self.sources.append(inspect(path))
+        except StillWrittenError as exc:
+            self.running[path] = exc
+        except ShardError as exc:
+            self.bad[path] = exc
+
+    def _inspect(self, path: Path) -> Input:
+        try:
+            source = inspect_file(look_into(path, self._folder), self._options)
+        except StillWrittenError:
+            if not self._options.include_running:
+                raise
+            return self._inspect_snapshot(path)
+        return with_evidence(source, self._open_files, self._options.settle)
+
+    def _inspect_snapshot(self, path: Path) -> Input:
+        self._copies += 1
+        copy = self._folder / f"snapshot-{self._copies}.db"
+        return inspect_file(snapshot(path, copy), self._options)

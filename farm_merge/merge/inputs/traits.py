@@ -29,7 +29,7 @@ def read_traits(reading: Reading, ids: SimulationIds) -> Traits:
         ids.by_column,
         is_agentfarm and _has_original_ids(reading, simulation, ids.first),
         tuple(_state_references(reading)) if is_agentfarm else (),
-        frozenset(_null_keys(reading)),
+        frozenset(_tables_with_null_keys(reading)),
     )
 
 
@@ -57,7 +57,7 @@ def _state_references(reading: Reading) -> Iterator[str]:
             yield name
 
 
-def _null_keys(reading: Reading) -> Iterator[str]:
+def _tables_with_null_keys(reading: Reading) -> Iterator[str]:
     """Yield the tables of their own whose primary key holds NULL, as SQLite lets it."""
     for table, definition in reading.structure.tables.items():
         if reading.names[table] in OUR_TABLES or definition.merged:

@@ -18,7 +18,7 @@ _BATCH_ROWS = 1000
 
 
 class ExactText(bytes):
-    """The bytes of a TEXT value, to be told from those of a BLOB: a connection's `text_factory`."""
+    """The bytes of a TEXT value, and not those of a BLOB: a connection's `text_factory`."""
 
 
 def transcode(uri: str, twin: Path) -> None:
@@ -63,8 +63,8 @@ def transcode(uri: str, twin: Path) -> None:
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
-    told = new.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
-    names = [name for _, name, *_, hidden in told if not hidden]
+    columns_of = new.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+    names = [name for _, name, *_, hidden in columns_of if not hidden]
     columns = ", ".join(map(quoted, names))
     rows = old.execute(f"SELECT {columns} FROM {quoted(table)} {_order(new, table, names)}")
     while batch := rows.fetchmany(_BATCH_ROWS):
@@ -82,7 +82,7 @@ def insert_exactly(
         return
     for values in decoded:
         # Text that is no valid UTF-8 is bound as bytes, and made text by SQLite.
-        marks = ("CAST(? AS TEXT)" if isinstance(each, ExactText) else "?" for each in values)
+        marks = ("CAST(? AS TEXT)" if isinstance(value, ExactText) else "?" for value in values)
         connection.execute(f"{insert}({', '.join(marks)})", values)
 
 
@@ -92,7 +92,7 @@ def _order(new: sqlite3.Connection, table: str, names: list[str]) -> str:
     without_rowid = new.execute(
         "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", (table,)
     ).fetchone()
-    rowid = next((each for each in ("rowid", "_rowid_", "oid") if each not in taken), None)
+    rowid = next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), None)
     return f"ORDER BY {rowid}" if rowid and without_rowid == (0,) else ""
 
 
@@ -108,16 +108,16 @@ def _text(value: ExactText) -> str | ExactText:
 
 
 def _enter(new: sqlite3.Connection, objects: list[tuple[str, str, str, str]]) -> None:
-    """Write indexes, views, triggers and virtual tables into the schema, so that they are told.
+    """Write indexes, views, triggers and virtual tables into the schema, so that they are reported.
 
     They are not made: no module or expression of the file runs, and nothing is read through them.
     """
-    real = [each for each in objects if each[0] == "index"]
+    real = [row for row in objects if row[0] == "index"]
     for _, _, _, sql in real:
         new.execute(sql)
     new.execute("PRAGMA writable_schema=ON")
     new.executemany(
         "INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql) VALUES (?, ?, ?, 0, ?)",
-        [each for each in objects if each[0] != "index"],
+        [row for row in objects if row[0] != "index"],
     )
     new.execute("PRAGMA writable_schema=OFF")

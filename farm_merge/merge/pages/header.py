@@ -58,7 +58,7 @@ class Header:
 
     @property
     def allows_grafting(self) -> bool:
-        """Whether the file's pages can stand in a file that this SQLite made."""
+        """Whether the file's pages can be part of a file that this SQLite made."""
         return (
             self.reserved == 0
             and not self.auto_vacuum

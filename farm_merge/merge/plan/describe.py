@@ -27,7 +27,7 @@ def describe_input(source: Input) -> dict[str, Any]:
         "health": "ok",
         "simulations": [
             {
-                "simulation_id": simulation.simulation_id,
+                "simulation_id": simulation.own_id,
                 "status": simulation.status,
                 "rows": sum(tables.values()),
                 "tables": dict(tables),
@@ -71,7 +71,8 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     sources = {planned.source.path: planned.source for planned in plan.to_write}
     sizes = {path: source.file.identity.size_bytes for path, source in sources.items()}
     rewritten = [sizes[path] for path, source in sources.items() if not target.fits(source)]
-    folder = next(each for each in (output.absolute(), *output.absolute().parents) if each.exists())
+    whole = output.absolute()
+    folder = next(path for path in (whole, *whole.parents) if path.exists())
     added_columns = target.added_columns
     return {
         "output": str(output),

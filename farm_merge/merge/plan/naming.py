@@ -1,162 +1,322 @@
-"""Naming: a run whose file does not name it is called by its path."""
+"""Naming: what every simulation is called in the output.
+
+A run that is known, by the ledger of the output or of another input, keeps the name it has there. A
+run whose file names it is called so. Every other is called by its path: the file's name without a
+known ending, and as many folders as tell it from others. A template decides otherwise.
+"""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from pathlib import PurePath
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import InvalidOptionError, ShardError
+from farm_merge.errors import ConflictError, ShardError
+from farm_merge.merge.inputs.formats import without_known_ending
+from farm_merge.merge.ledger import path_text
+from farm_merge.merge.plan.recognize import KnownRuns, origins_of, read_histories
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from farm_merge.merge.inputs.input import Input
+    from farm_merge.merge.inputs.input import Input, SimulationInFile
+    from farm_merge.merge.ledger import LedgerEntry, Origin
+    from farm_merge.merge.options import EqualFiles, Options
     from farm_merge.merge.plan.output import Output
+    from farm_merge.merge.plan.plan import SameContent
+    from farm_merge.merge.plan.recognize import Known
+    from farm_merge.merge.plan.template import Template
 
-__all__ = ["require_template", "with_names"]
+__all__ = ["Named", "with_names"]
 
 
-def require_template(template: str) -> None:
-    """Refuse a template that knows other fields than `{stem}`, `{parent}` and `{grandparent}`.
+@dataclass(slots=True)
+class Named:
+    """What came of naming.
 
-    Raises:
-        InvalidOptionError: If it does.
+    Attributes:
+        sources: The inputs, whose simulations have their names.
+        refused: Inputs that cannot have one, and why.
+        notes: What a reader should know.
     """
-    try:
-        template.format(stem="", parent="", grandparent="")
-    except (KeyError, IndexError, ValueError, AttributeError) as exc:
-        raise InvalidOptionError(
-            f"simulation_id {template!r}: may hold {{stem}}, {{parent}} and {{grandparent}}"
-        ) from exc
+
+    sources: list[Input]
+    refused: dict[Path, ShardError]
+    notes: tuple[str, ...] = ()
 
 
 def with_names(
     sources: Sequence[Input],
+    others: Iterable[Path],
     output: Output,
-    same_content: Callable[[Input, None, str], bool],
-    template: str | None = None,
-) -> list[Input]:
-    """Give every simulation that has no id one: the file's stem, and as many folders as needed.
-
-    A file that the ledger knows, by its path or as a copy, keeps the name it got then: a copy has
-    the same bytes and the same stem. A name that other data has in the output is lengthened too.
+    same_content: SameContent,
+    template: Template | None,
+    options: Options,
+) -> Named:
+    """Give every simulation its name in the output.
 
     Args:
         sources: What is known of the inputs.
+        others: The inputs that the ledger of the output knows, and that are not read.
         output: What the output holds.
         same_content: Whether the output holds a simulation with the same data.
-        template: What to call a run instead: `{parent}_{stem}`.
-
-    Raises:
-        ShardError: If paths cannot tell two runs apart, or the template gives two runs one name.
+        template: What to call runs.
+        options: What the user decided. Files with equal bytes whose paths name them are separate
+            runs, copies of one run, or an error; by default they are separate, but for a file that
+            was moved or copied since it was merged.
     """
-    unnamed = {source.path: source for source in sources if source.is_unnamed}
-    if not unnamed:
-        return list(sources)
-    if template is not None:
-        names = _by_template(list(unnamed), template)
-    else:
-        names = _by_ledger(unnamed.values(), output)
-        first: dict[tuple[str, str], Path] = {}
-        for path, source in unnamed.items():
-            first.setdefault(_copy_key(source), path)
-        wanted = [path for path in first.values() if path not in names]
-        taken = {
-            str(simulation.simulation_id)
-            for source in sources
-            if not source.is_unnamed
-            for simulation in source.simulations
-        } - output.simulation_ids  # whether those are free is decided by their content
-
-        def is_free(path: Path, name: str) -> bool:
-            return name not in output.simulation_ids or same_content(
-                unnamed[path].named(name), None, name
-            )
-
-        names |= _by_path(wanted, taken, is_free)
-        for path, source in unnamed.items():  # a copy of a file is no other run
-            names.setdefault(path, names[first[_copy_key(source)]])
-    return [source.named(names[source.path]) if source.is_unnamed else source for source in sources]
+    namer = _Namer(sources, others, output, same_content, template, options.equal_files)
+    return namer.named()
 
 
-def _copy_key(source: Input) -> tuple[str, str]:
-    """Return what two copies of a file have in common."""
-    assert source.contents is not None  # noqa: S101  (only shards are not read whole at first)
-    return source.contents.fingerprint, source.path.stem
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A simulation of an input."""
+
+    source: Input
+    simulation: SimulationInFile
+    number: int
+
+    @property
+    def key(self) -> tuple[Path, int]:
+        return self.source.path, self.number
 
 
-def _by_ledger(sources: Iterable[Input], output: Output) -> dict[Path, str]:
-    """Return the names that files got when they were merged before."""
-    by_copy = {
-        (entry.fingerprint, PurePath(entry.source_path).stem): entry.simulation_id
-        for entry in output.ledger
-    }
-    by_path = {entry.source_path: entry.simulation_id for entry in output.ledger}
-    names: dict[Path, str] = {}
-    for source in sources:
-        path = source.path
-        if known := by_copy.get(_copy_key(source)) or by_path.get(str(path.absolute())):
-            names[path] = known
-    return names
+class _Namer:
+    """The names so far."""
 
+    def __init__(
+        self,
+        sources: Sequence[Input],
+        others: Iterable[Path],
+        output: Output,
+        same_content: SameContent,
+        template: Template | None,
+        equal_files: EqualFiles | None,
+    ) -> None:
+        self._same_content = same_content
+        self._sources = sources
+        self._output = output
+        self._template = template
+        self._equal_files = equal_files
+        self._paths = {path_text(path) for path in (*others, *(it.path for it in sources))}
+        self._histories = read_histories(sources)
+        self._known = KnownRuns()
+        for simulation_id, entries in output.entries().items():
+            self._known.add(entries, simulation_id, "in the output")
+        self._names: dict[tuple[Path, int], str] = {}
+        self._refused: dict[Path, ShardError] = {}
+        self._notes: list[str] = []
 
-def _by_template(paths: Sequence[Path], template: str) -> dict[Path, str]:
-    names = {
-        path: template.format(
-            stem=path.stem,
-            parent=path.absolute().parent.name,
-            grandparent=path.absolute().parent.parent.name,
-        )
-        for path in paths
-    }
-    for name, number in Counter(names.values()).items():
-        if number > 1 or not name:
-            alike = [str(path) for path, given in names.items() if given == name]
-            raise ShardError(
-                f"simulation_id {template!r} would call {number} runs {name!r}:"
-                f" {', '.join(alike[:3])}{' …' if number > 3 else ''}"  # noqa: PLR2004
-            )
-    return names
-
-
-def _by_path(
-    paths: Sequence[Path], taken: set[str], is_free: Callable[[Path, str], bool]
-) -> dict[Path, str]:
-    """Lengthen names by parent folders until each is free and nobody else's."""
-    names: dict[Path, str] = {}
-    depth = dict.fromkeys(paths, 1)
-    while depth:
-        trial = {path: _name(path, parts) for path, parts in depth.items()}
-        alike = Counter(trial.values())
-        longer: dict[Path, int] = {}
-        for path, name in trial.items():
-            if alike[name] == 1 and name not in taken and is_free(path, name):
-                names[path] = name
+    def named(self) -> Named:
+        runs = [
+            _Run(source, simulation, number)
+            for source in self._sources
+            for number, simulation in enumerate(source.simulations)
+        ]
+        # Outputs of merges first: what they hold, their runs among the inputs are called too.
+        runs.sort(key=lambda run: not run.source.has_history)
+        by_path: list[_Run] = []
+        for run in runs:
+            if name := self._recognized(run):
+                self._give(run, name)
+            elif self._is_named_by_path(run):
+                by_path.append(run)
             else:
-                longer[path] = depth[path] + 1
-                if longer[path] > len(_parts(path)):
-                    raise ShardError(
+                self._give(run, str(run.simulation.own_id))
+        self._name_by_path(by_path)
+        named = [
+            source.named([self._names[source.path, n] for n in range(len(source.simulations))])
+            for source in self._sources
+            if source.path not in self._refused
+        ]
+        return Named(named, self._refused, tuple(self._notes))
+
+    def _give(self, run: _Run, name: str) -> None:
+        self._names[run.key] = name
+        if history := self._history(run):
+            self._known.add(history, name, f"in {run.source.path}")
+
+    def _history(self, run: _Run) -> list[LedgerEntry]:
+        by_id = self._histories.get(run.source.path, {})
+        return by_id.get(str(run.simulation.own_id), [])
+
+    def _is_named_by_path(self, run: _Run) -> bool:
+        return run.simulation.own_id is None or self._template is not None
+
+    def _recognized(self, run: _Run) -> str | None:
+        """Return the name of the run that it is; None if it is none that is known."""
+        history = self._history(run)
+        for known in self._known.of(entry.origin for entry in history):
+            if known.path in {entry.source_path for entry in history}:
+                return known.simulation_id
+        known_files = list(self._known.of(origins_of(run.source, run.simulation)))
+        own_path = path_text(run.source.path)
+        for known in known_files:
+            if known.path == own_path:
+                return known.simulation_id
+        for known in reversed(known_files):
+            if self._is_the_same(run, known):
+                return known.simulation_id
+        if known_files and self._is_named_by_path(run):
+            return None
+        return self._known.name_of_path(run.source, run.simulation)
+
+    def _is_the_same(self, run: _Run, known: Known) -> bool:
+        """Return whether a run with equal bytes is that run, and no replicate of it."""
+        if not self._is_named_by_path(run):
+            return True
+        if self._equal_files is not None:
+            return self._equal_files == "fold"
+        if known.path in self._paths:
+            return False  # both are here, so neither was moved to the other's place
+        return self._has_parameters_of(run, known.simulation_id)
+
+    def _has_parameters_of(self, run: _Run, simulation_id: str) -> bool:
+        """Return whether what lies beside a run agrees with a simulation of the output."""
+        here = run.source.parameters
+        if not here or simulation_id not in self._output.simulation_ids:
+            return True
+        there = self._output.parameters_of(simulation_id)
+        return all(there.get(name) == value for name, value in here.items())
+
+    def _name_by_path(self, runs: list[_Run]) -> None:
+        first = self._first_of_equals(runs)
+        unlike = [run for run in runs if run.key not in first]
+        if self._template is not None:
+            self._name_by_template(unlike)
+        else:
+            self._name_by_folders(unlike)
+        for run in runs:
+            if run.key in first and (name := self._names.get(first[run.key])):
+                self._give(run, name)
+
+    def _first_of_equals(self, runs: list[_Run]) -> dict[tuple[Path, int], tuple[Path, int]]:
+        """Report files with equal bytes; return those that are copies, each with the first."""
+        groups: dict[Origin, list[_Run]] = defaultdict(list)
+        for run in runs:
+            if run.source.contents and not run.simulation.is_unattributed:
+                for origin in origins_of(run.source, run.simulation):
+                    groups[origin].append(run)
+        copies: dict[tuple[Path, int], tuple[Path, int]] = {}
+        for first, *others in groups.values():
+            if not others:
+                continue
+            packed = [run for run in others if _is_beside(run, first)]
+            copies |= {run.key: first.key for run in packed}
+            self._notes += [f"{run.source.path}: is {first.source.path} again" for run in packed]
+            others = [run for run in others if run not in packed]  # noqa: PLW2901
+            if not others:
+                continue
+            paths = ", ".join(str(run.source.path) for run in others[:5])
+            more = f" and {len(others) - 5:,} others" if len(others) > 5 else ""  # noqa: PLR2004
+            equal = f"{first.source.path}: has the same bytes as {paths}{more}"
+            if self._equal_files == "error":
+                for run in (first, *others):
+                    self._refuse_equal(run, first if run is not first else others[0])
+            elif self._equal_files == "fold":
+                self._notes.append(f"{equal}; they are one run")
+                copies |= {run.key: first.key for run in others}
+            else:
+                self._notes.append(
+                    f"{equal}; they are separate runs (`equal_files=fold` makes them one)"
+                )
+        return copies
+
+    def _refuse_equal(self, run: _Run, other: _Run) -> None:
+        self._refused[run.source.path] = ShardError(
+            f"has the same bytes as {other.source.path}",
+            path=run.source.path,
+            remedy="`equal_files=separate` carries both, `equal_files=fold` makes them one run",
+        )
+
+    def _name_by_template(self, runs: list[_Run]) -> None:
+        assert self._template is not None  # noqa: S101
+        given: dict[str, list[_Run]] = defaultdict(list)
+        for run in runs:
+            try:
+                name = self._template.name(run.source, run.simulation)
+            except ShardError as exc:
+                self._refused[run.source.path] = exc
+            else:
+                self._give(run, name)
+                given[name].append(run)
+        for name, alike in given.items():
+            ids = {run.simulation.own_id for run in alike}
+            is_one = len(ids) == 1 and None not in ids  # copies, or a conflict of their contents
+            if not self._template.joins and ((len(alike) > 1 and not is_one) or not name):
+                raise ConflictError(
+                    f"simulation_id {self._template.text!r} would call {len(alike)} runs {name!r}:"
+                    f" {', '.join(str(run.source.path) for run in alike[:3])}"
+                    f"{' …' if len(alike) > 3 else ''}",  # noqa: PLR2004
+                    remedy="use more fields, such as {id} or {name}, or `join` them",
+                )
+
+    def _name_by_folders(self, runs: list[_Run]) -> None:
+        """Lengthen names by parent folders until each is free and nobody else's."""
+        taken = set(self._names.values())
+        labels = self._labels(runs)
+        depth = {run.key: 1 for run in runs}
+        waiting = {run.key: run for run in runs}
+        while waiting:
+            trial = {key: _name(run, labels[key], depth[key]) for key, run in waiting.items()}
+            alike = Counter(trial.values())
+            for key, name in trial.items():
+                if alike[name] == 1 and name not in taken and self._is_free(waiting[key], name):
+                    self._give(waiting.pop(key), name)
+                    continue
+                depth[key] += 1
+                if depth[key] > len(waiting[key].source.path.absolute().parts) - 1:
+                    run = waiting.pop(key)
+                    self._refused[run.source.path] = ShardError(
                         "no part of its path tells it from another run",
-                        path=path,
+                        path=run.source.path,
                         remedy="name its simulation with `simulation_id=`",
                     )
-        taken = taken | set(names.values())
-        depth = longer
-    return names
+            taken |= set(trial.values())
+
+    def _is_free(self, run: _Run, name: str) -> bool:
+        """Return whether no other data has a name in the output."""
+        if name not in self._output.simulation_ids:
+            return True
+        if len(run.source.simulations) > 1 or not self._has_parameters_of(run, name):
+            return False
+        return self._same_content(run.source.named([name]), None, name)
+
+    def _labels(self, runs: list[_Run]) -> dict[tuple[Path, int], str]:
+        """Return what each run is called without folders.
+
+        An ending that tells it from a neighbour is part of it: `run.db` and `run.sqlite`.
+        """
+        known = (entry.source_path for entry in self._output.ledger)
+        neighbours = Counter(_without_ending(path) for path in {*known, *self._paths})
+        labels = {}
+        for run in runs:
+            path = run.source.path
+            is_alone = neighbours[_without_ending(path_text(path))] == 1
+            label = _text(without_known_ending(path.name) if is_alone else path.name)
+            labels[run.key] = f"{label}_unattributed" if run.simulation.is_unattributed else label
+        return labels
 
 
-def _name(path: Path, parts: int) -> str:
-    return "_".join(_parts(path)[-parts:])
+def _is_beside(run: _Run, other: _Run) -> bool:
+    """Return whether two files differ in a known ending alone, as `run.db` and `run.db.gz`."""
+    paths = path_text(run.source.path), path_text(other.source.path)
+    return len(set(map(_without_ending, paths))) == 1
 
 
-def _parts(path: Path) -> list[str]:
-    whole = path.absolute()
-    folders = [part for part in whole.parent.parts if part != os.sep]
-    # Ids are text in the database: a name that is no UTF-8 is written with its bytes escaped.
-    return [
-        part.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        for part in (*folders, whole.stem)
-    ]
+def _without_ending(path: str) -> str:
+    folder, name = os.path.split(path)
+    return f"{folder}{os.sep}{without_known_ending(name)}"
+
+
+def _name(run: _Run, label: str, parts: int) -> str:
+    folders = [part for part in run.source.path.absolute().parent.parts if part != os.sep]
+    return "_".join([*map(_text, folders[len(folders) - parts + 1 :]), label])
+
+
+def _text(part: str) -> str:
+    """Return a part of a path as text: a name that is no UTF-8 has its bytes escaped."""
+    return os.fsencode(part).decode(errors="backslashreplace")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from farm_merge.merge.inputs.sidecar import json_object
 from farm_merge.merge.inputs.simulations import read_experiments
 from farm_merge.merge.ledger import read_ledger
 from farm_merge.merge.tables.structure import read_structure
@@ -37,6 +38,22 @@ class Output:
     simulation_ids: frozenset[str] = frozenset()
     ledger: tuple[LedgerEntry, ...] = field(default=(), hash=False)
     experiments: Mapping[str, tuple[object, ...]] = field(default_factory=dict, hash=False)
+
+    def entries(self) -> dict[str, list[LedgerEntry]]:
+        """Return the entries of the ledger, the oldest first, of each simulation that is there."""
+        entries: dict[str, list[LedgerEntry]] = {}
+        for entry in self.ledger:
+            if entry.simulation_id in self.simulation_ids:
+                entries.setdefault(entry.simulation_id, []).append(entry)
+        return entries
+
+    def parameters_of(self, simulation_id: str) -> dict[str, Any]:
+        """Return the parameters of a simulation; none where they are no JSON object."""
+        with read_output(self.path) as connection:
+            row = connection.execute(
+                "SELECT parameters FROM simulations WHERE simulation_id = ?", (simulation_id,)
+            ).fetchone()
+        return (row and json_object(row[0])) or {}
 
     @property
     def is_new(self) -> bool:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from farm_merge.errors import ConflictError, ShardError, for_python
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from farm_merge.merge.inputs.input import Contents, Input
+    from farm_merge.merge.inputs.input import Contents, Input, SimulationInFile
     from farm_merge.merge.ledger import Recalled
-    from farm_merge.merge.options import OnConflict
+    from farm_merge.merge.options import Options
     from farm_merge.merge.plan.output import Output
     from farm_merge.merge.plan.target import Target
 
 __all__ = [
     "Action",
+    "Comparison",
     "LeftOut",
     "Outcome",
     "Plan",
@@ -37,13 +37,14 @@ class Action(StrEnum):
 
     COPY = "merged"
     REPLACE = "replaced"
+    JOIN = "joined"
     ALREADY_MERGED = "already merged"
     SKIP = "skipped"
 
     @property
     def writes(self) -> bool:
         """Whether the output changes."""
-        return self in (Action.COPY, Action.REPLACE)
+        return self in (Action.COPY, Action.REPLACE, Action.JOIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Outcome:
         action: What happens.
         reason: Why.
         row_counts: Its rows by table of the output; None as long as they are not counted.
+        status: How the run ended, as its file says; None where it does not.
     """
 
     simulation_id: str
@@ -65,6 +67,7 @@ class Outcome:
     action: Action
     reason: str
     row_counts: Mapping[str, int] | None = field(hash=False)
+    status: str | None = None
 
     @property
     def rows(self) -> int:
@@ -82,10 +85,12 @@ class SimulationPlan:
 
     Attributes:
         source: The input that holds it.
+        simulation: What the input says of it.
         outcome: What happens to it.
     """
 
     source: Input
+    simulation: SimulationInFile
     outcome: Outcome
 
     @property
@@ -98,11 +103,18 @@ class SimulationPlan:
         """Whether other data in the output gives way."""
         return self.outcome.action is Action.REPLACE
 
+    @property
+    def joins(self) -> bool:
+        """Whether its rows are added to those of another file."""
+        return self.outcome.action is Action.JOIN
+
     def with_contents(self, contents: Contents) -> SimulationPlan:
         """Return the plan with what was read of its input, which holds this simulation alone."""
         (row_counts,) = contents.row_counts
-        return SimulationPlan(
-            replace(self.source, contents=contents), replace(self.outcome, row_counts=row_counts)
+        return replace(
+            self,
+            source=replace(self.source, contents=contents),
+            outcome=replace(self.outcome, row_counts=row_counts),
         )
 
 
@@ -172,19 +184,27 @@ def unmergeable(bad: Iterable[LeftOut]) -> ShardError:
     )
 
 
+class Comparison(Protocol):
+    """Compares a simulation of an input with another input's, or with the output's (None)."""
+
+    def is_same(self, source: Input, rival: Input | None, simulation_id: str) -> bool:
+        """Return whether both have the same data."""
+
+    def clash(self, source: Input, rival: Input | None, simulation_id: str) -> str:
+        """Return the tables in which both have a row of one key; empty if there is none."""
+
+
 SameContent = Callable[["Input", "Input | None", str], bool]
 """Compares a simulation of an input with that of another input, or with the output's (None)."""
 
 
 def decide(
-    sources: Iterable[Input],
+    sources: Sequence[Input],
     recalled: Iterable[Recalled],
     output: Output,
     target: Target,
-    same_content: SameContent,
-    *,
-    include_running: bool,
-    on_conflict: OnConflict,
+    comparison: Comparison,
+    options: Options,
 ) -> Plan:
     """Decide what happens to every simulation of every input.
 
@@ -193,50 +213,27 @@ def decide(
         recalled: Inputs that the ledger knows.
         output: What the output holds.
         target: The tables in which the rows have their place.
-        same_content: Whether two versions of a simulation have the same data.
-        include_running: Whether runs that have not ended are merged as far as they got.
-        on_conflict: What wins when a simulation_id is taken by different data.
+        comparison: Compares the data of inputs and of the output.
+        options: What the user decided.
 
     Raises:
         ConflictError: If `on_conflict` is "error" and there are conflicts; all are named.
     """
-    to_write: list[SimulationPlan] = []
+    decider = _Decider(output, comparison, options)
     settled = [outcome for file in recalled for outcome in _already_merged(file)]
-    left_out: list[LeftOut] = []
-    conflicts: list[ConflictError] = []
-    taken: dict[str, Input] = {}
-    sources = tuple(sources)
-    known = {(entry.simulation_id, entry.fingerprint) for entry in output.ledger}
     for source in sources:
-        for number, simulation in enumerate(source.simulations):
-            simulation_id = str(simulation.simulation_id)
-            if simulation.status == "running" and not include_running:
-                left_out.append(_still_running(source.path, simulation_id))
-                continue
-            rival = taken.get(simulation_id)
-            action, reason = _decide(
-                source, simulation_id, output, known, rival, same_content, on_conflict
-            )
-            counts = source.contents.row_counts[number] if source.contents else None
-            outcome = Outcome(simulation_id, source.path, source.schema, action, reason, counts)
-            if action.writes:
-                taken[simulation_id] = source
-                to_write.append(SimulationPlan(source, outcome))
-                continue
-            settled.append(outcome)
-            if action is Action.SKIP:
-                left_out.append(LeftOut(source.path, reason, simulation_id))
-                conflicts.append(ConflictError(reason, path=source.path))
-    if conflicts and on_conflict == "error":
+        decider.add(source)
+    if decider.conflicts and options.on_conflict == "error":
         raise ConflictError(
-            f"{len(conflicts):,} simulations contradict what is there; nothing was written:",
-            causes=conflicts,
+            f"{len(decider.conflicts):,} simulations contradict what is there;"
+            " nothing was written:",
+            causes=decider.conflicts,
             remedy="`on_conflict=skip` keeps what is there, `on_conflict=replace` takes the new",
         )
     return Plan(
-        tuple(sorted(to_write, key=lambda planned: planned.simulation_id)),
-        tuple(settled),
-        tuple(left_out),
+        tuple(sorted(decider.to_write, key=lambda planned: planned.simulation_id)),
+        (*settled, *decider.settled),
+        tuple(decider.left_out),
         output,
         target,
         (*target.notes, *_once((source.path, source.details) for source in sources)),
@@ -245,6 +242,84 @@ def decide(
             *_once((source.path, source.notes) for source in sources),
         ),
     )
+
+
+class _Decider:
+    """What was decided so far."""
+
+    def __init__(self, output: Output, comparison: Comparison, options: Options) -> None:
+        self._output = output
+        self._comparison = comparison
+        self._options = options
+        self._known = {(entry.simulation_id, entry.fingerprint) for entry in output.ledger}
+        self._taken: dict[str, list[Input]] = {}
+        self.to_write: list[SimulationPlan] = []
+        self.settled: list[Outcome] = []
+        self.left_out: list[LeftOut] = []
+        self.conflicts: list[ConflictError] = []
+
+    def add(self, source: Input) -> None:
+        """Decide what happens to the simulations of an input."""
+        for number, simulation in enumerate(source.simulations):
+            if simulation.evidence and not self._options.include_running:
+                self.left_out.append(_still_running(source.path, simulation))
+                continue
+            simulation_id = simulation.simulation_id
+            action, reason = self._decide(source, simulation_id)
+            counts = source.contents.row_counts[number] if source.contents else None
+            outcome = Outcome(
+                simulation_id, source.path, source.schema, action, reason, counts, simulation.status
+            )
+            if action.writes:
+                self._taken.setdefault(simulation_id, []).append(source)
+                self.to_write.append(SimulationPlan(source, simulation, outcome))
+                continue
+            self.settled.append(outcome)
+            if action is Action.SKIP:
+                self.left_out.append(LeftOut(source.path, reason, simulation_id))
+                self.conflicts.append(ConflictError(reason, path=source.path))
+
+    def _decide(self, source: Input, simulation_id: str) -> tuple[Action, str]:
+        is_there = simulation_id in self._output.simulation_ids
+        fingerprint = source.contents.fingerprint if source.contents else None
+        if is_there and (simulation_id, fingerprint) in self._known:
+            return Action.ALREADY_MERGED, "the ledger has this very file"
+        rivals: list[Input | None] = [*self._taken.get(simulation_id, ())]
+        if is_there and not any(rivals):
+            rivals = [None]  # the output itself
+        if not rivals:
+            return Action.COPY, "new"
+        for rival in rivals:
+            if self._is_same(source, rival, simulation_id):
+                return Action.ALREADY_MERGED, f"the same data is {_place(rival)}"
+        if self._options.join:
+            return self._join(source, rivals, simulation_id)
+        if self._options.on_conflict == "replace" and rivals == [None]:
+            return Action.REPLACE, "replaces other data in the output"
+        place = _place(rivals[0])
+        return Action.SKIP, f"simulation {simulation_id!r} has other data here than {place}"
+
+    def _is_same(self, source: Input, rival: Input | None, simulation_id: str) -> bool:
+        if rival and rival.contents and source.contents:
+            same_bytes = rival.contents.fingerprint == source.contents.fingerprint
+            if same_bytes and len(source.simulations) == 1:
+                return True
+        return self._comparison.is_same(source, rival, simulation_id)
+
+    def _join(
+        self, source: Input, rivals: list[Input | None], simulation_id: str
+    ) -> tuple[Action, str]:
+        if simulation_id in self._output.simulation_ids and None not in rivals:
+            rivals = [None, *rivals]
+        for rival in rivals:
+            if clash := self._comparison.clash(source, rival, simulation_id):
+                reason = f"simulation {simulation_id!r} has rows of the same keys {_place(rival)}"
+                return Action.SKIP, f"{reason}, in {clash}"
+        return Action.JOIN, f"added to what is {_place(rivals[0])}"
+
+
+def _place(rival: Input | None) -> str:
+    return f"in {rival.path}" if rival else "in the output"
 
 
 def _already_merged(file: Recalled) -> Iterator[Outcome]:
@@ -260,36 +335,13 @@ def _already_merged(file: Recalled) -> Iterator[Outcome]:
         )
 
 
-def _still_running(path: Path, simulation_id: str) -> LeftOut:
+def _still_running(path: Path, simulation: SimulationInFile) -> LeftOut:
     return LeftOut(
         path,
-        "its run has not ended",
-        simulation_id,
+        f"its run has not ended: {simulation.evidence}",
+        simulation.simulation_id,
         "`include_running` takes what is committed",
     )
-
-
-def _decide(
-    source: Input,
-    simulation_id: str,
-    output: Output,
-    known: AbstractSet[tuple[str, str]],
-    rival: Input | None,
-    same_content: SameContent,
-    on_conflict: OnConflict,
-) -> tuple[Action, str]:
-    fingerprint = source.contents.fingerprint if source.contents else None
-    if (simulation_id, fingerprint) in known and simulation_id in output.simulation_ids:
-        return Action.ALREADY_MERGED, "the ledger has this very file"
-    if rival is None and simulation_id not in output.simulation_ids:
-        return Action.COPY, "new"
-    where = f"in {rival.path}" if rival else "in the output"
-    same_bytes = rival and rival.contents and rival.contents.fingerprint == fingerprint
-    if same_bytes or same_content(source, rival, simulation_id):
-        return Action.ALREADY_MERGED, f"the same data is {where}"
-    if on_conflict == "replace" and rival is None:
-        return Action.REPLACE, "replaces other data in the output"
-    return Action.SKIP, f"simulation {simulation_id!r} has other data here than {where}"
 
 
 def _experiment_notes(sources: Iterable[Input], output: Output) -> Iterator[str]:

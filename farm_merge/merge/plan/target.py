@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError
@@ -11,9 +11,11 @@ from farm_merge.merge.inputs.retype import count_changed_values
 from farm_merge.merge.plan.reconcile import is_stricter, reconcile
 from farm_merge.merge.tables.changes import index_changes, table_changes
 from farm_merge.merge.tables.definition import affinity, folded
-from farm_merge.merge.tables.structure import Structure, today
+from farm_merge.merge.tables.structure import Structure, is_ours, registry, today
 from farm_merge.merge.tables.trial import Candidate, accepted
-from farm_merge.schema import ddl
+from farm_merge.publish import read_output
+from farm_merge.schema import ddl, registry_ddl
+from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from farm_merge.merge.inputs.input import Input
     from farm_merge.merge.inputs.mapping import FileMapping, TableMapping
+    from farm_merge.merge.plan.output import Output
     from farm_merge.merge.tables.definition import (
         ColumnDefinition,
         IndexDefinition,
@@ -35,32 +38,29 @@ class Target:
     """What the output holds after the merge.
 
     Attributes:
-        have: Its tables before; today's, where it is new.
+        have: Its tables before; where it is new, those that every output has.
         want: Its tables then.
         notes: What a reader should know.
         to_try: Inputs whose rows the tables of the output may refuse, by their constraints.
+        alone: Whether it has no tables of today's schema but the registry.
     """
 
     have: Structure
     want: Structure
     notes: tuple[str, ...] = ()
     to_try: frozenset[Path] = frozenset()
+    alone: bool = False
     _fits: dict[FileMapping, bool] = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
-    def additions(self) -> tuple[str, ...]:
-        """The statements that bring the output there."""
-        return (*table_changes(self.have, self.want), *index_changes(self.have, self.want))
+    def shard_tables(self, mapping: FileMapping) -> list[str]:
+        """Return the statements that make a shard with tables for a file, without indexes."""
+        base, start = (registry(), registry_ddl()) if self.alone else (today(), ddl())
+        return [*start, *table_changes(base, self.want, _targets(mapping))]
 
-    @cached_property
-    def shard_tables(self) -> tuple[str, ...]:
-        """The statements that make a shard with the tables of the output, without indexes."""
-        return (*ddl(), *table_changes(today(), self.want))
-
-    @cached_property
-    def shard_indexes(self) -> tuple[str, ...]:
-        """The statements that make its indexes."""
-        return tuple(index_changes(today(), self.want))
+    def shard_indexes(self, mapping: FileMapping) -> list[str]:
+        """Return the statements that make its indexes."""
+        base = registry() if self.alone else today()
+        return list(index_changes(base, self.want, _targets(mapping)))
 
     @property
     def added_tables(self) -> list[TableDefinition]:
@@ -109,105 +109,152 @@ class Target:
 
 
 def make_target(
-    sources: Sequence[Input], output: Structure | None
+    sources: Sequence[Input], output: Output, *, alone: bool
 ) -> tuple[Target, dict[Path, ShardError]]:
     """Find the tables that hold the rows of all inputs, and name the inputs that do not fit.
 
     Args:
         sources: The inputs.
-        output: The tables of the output; None where it is new.
+        output: The output.
+        alone: Whether it has no tables of today's schema but the registry.
 
     Returns:
         The target, and for every input that does not fit the reason.
     """
-    builder = _Builder(output or today())
+    builder = _Builder(output, alone=alone)
     groups: dict[FileMapping, list[Input]] = {}
     for source in sources:
         groups.setdefault(source.mapping, []).append(source)
     for mapping, group in groups.items():
         for table in mapping.tables:
             builder.add(group, table)
-    return builder.target(), {
-        path: ShardError("; ".join(reasons), path=path) for path, reasons in builder.refused.items()
-    }
+    return builder.target(), builder.errors()
+
+
+def _targets(mapping: FileMapping) -> list[str]:
+    return list(dict.fromkeys(folded(table.target) for table in mapping.tables))
 
 
 class _Builder:
     """The target in the making."""
 
-    def __init__(self, have: Structure) -> None:
-        self._have = have
-        self._tables = dict(have.tables)
-        self._indexes = {table: list(indexes) for table, indexes in have.indexes.items()}
-        self._index_names = {
-            folded(index.name): index for found in have.indexes.values() for index in found
+    def __init__(self, output: Output, *, alone: bool) -> None:
+        self._output = output
+        self._alone = alone
+        self._have = output.structure or (registry() if alone else today())
+        self._tables = dict(self._have.tables)
+        if not alone:  # an output of foreign runs gains today's tables
+            self._tables = {**today().tables, **self._tables}
+        self._indexes: dict[str, list[IndexDefinition]] = {
+            table: list(indexes) for table, indexes in self._have.indexes.items()
         }
+        self._views = {folded(view.partition(" ")[2]) for view in self._have.views}
+        self._mappings: dict[str, list[TableMapping]] = defaultdict(list)
+        self._sources: dict[str, list[tuple[Input, TableMapping]]] = defaultdict(list)
         self._notes: list[str] = []
         self._to_try: set[Path] = set()
-        self._reconciled = False
-        self.refused: dict[Path, list[str]] = {}
+        self._refused: dict[Path, list[str]] = {}
+
+    def add(self, sources: list[Input], table: TableMapping) -> None:
+        """Give the rows of a table their place."""
+        key = folded(table.target)
+        have = self._tables.get(key)
+        self._mappings[key].append(table)
+        if have is None and key in self._views:
+            self._refuse(sources, f"table {table.source}: the output has a view of that name")
+        elif have is None:
+            self._tables[key] = replace(table.definition, merged=True)
+        elif key in self._have.tables and self._is_anothers(key, table):
+            self._refuse(
+                sources,
+                f"table {table.source}: the output has a table {have.name} of another model",
+            )
+        elif have != table.definition:
+            self._tables[key] = self._reconcile(sources, have, table)
+        self._sources[key] += ((source, table) for source in sources)
+
+    def errors(self) -> dict[Path, ShardError]:
+        """Return the inputs that do not fit, and why."""
+        path = self._output.path
+        remedy = f"make a new output of both: farm-merge {path} FILES -o NEW.db"
+        return {
+            refused: ShardError(
+                "; ".join(reasons), path=refused, remedy="" if self._output.is_new else remedy
+            )
+            for refused, reasons in self._refused.items()
+        }
 
     def target(self) -> Target:
-        if self._reconciled:
-            self._try_added_tables()
+        """Return what the output holds then, after SQLite made it once."""
+        self._place_indexes()
+        own = [table for table in self._tables if table not in registry().tables]
+        tried = accepted(
+            (Candidate(self._tables[it], tuple(self._indexes.get(it, ()))) for it in own),
+            alone=True,
+        )
+        for table, candidate in zip(own, tried, strict=True):
+            if candidate.notes:
+                self._tables[table] = candidate.definition
+                self._indexes[table] = list(candidate.indexes)
+                self._notes += candidate.notes
         indexes = {table: tuple(found) for table, found in self._indexes.items()}
         want = Structure(dict(self._tables), indexes)
         notes = tuple(dict.fromkeys(self._notes))
-        return Target(self._have, want, notes, frozenset(self._to_try))
+        return Target(self._have, want, notes, frozenset(self._to_try), self._alone)
 
-    def add(self, sources: list[Input], table: TableMapping) -> None:
-        key = folded(table.target)
-        have, fixed = self._tables.get(key), self._have.tables.get(key)
-        if have is None:
-            self._tables[key] = replace(table.definition, merged=True)
-        elif have != table.definition:
-            self._reconciled = True
-            self._tables[key] = self._reconcile(sources, have, table, fixed)
-        if fixed is None:
-            self._add_indexes(key, table.indexes)
+    def _is_strange(self, table: str) -> bool:
+        """Return whether a table of the output only has the name of one of today's."""
+        return table in self._have.tables and not is_ours(self._have, table)
+
+    def _is_anothers(self, key: str, table: TableMapping) -> bool:
+        """Return whether the output has another model's table under the name of one of today's."""
+        is_todays = key in today().tables and not self._alone
+        return is_todays and self._is_strange(key) and table.definition.merged
 
     def _reconcile(
-        self,
-        sources: list[Input],
-        have: TableDefinition,
-        table: TableMapping,
-        fixed: TableDefinition | None,
+        self, sources: list[Input], have: TableDefinition, table: TableMapping
     ) -> TableDefinition:
-        found = reconcile(have, table.definition, fixed, table.source)
+        key = folded(table.target)
+        ours = key in today().tables and not self._alone
+        is_there = key in self._have.tables
+        found = reconcile(
+            have, table.definition, table.source, is_ours=ours, is_there=is_there or ours
+        )
         self._notes += found.notes
         if found.refusal:
             self._refuse(sources, found.refusal)
-        if fixed is not None and is_stricter(have, table.definition):
+            return have
+        if is_there and not ours and is_stricter(have, table.definition):
             self._to_try.update(source.path for source in sources)
-        untyped = {
-            name
+        types = {
+            name: self._common_type(sources, table, have, name, is_ours=ours)
             for name in found.clashes
-            if self._loses_its_type(
-                sources, table, have, name, is_fixed=bool(fixed and fixed.column(name))
-            )
         }
         columns = tuple(
-            replace(column, declared_type="") if column.name in untyped else column
+            replace(column, declared_type=types.get(column.name, column.declared_type))
             for column in found.table.columns
         )
         # STRICT knows no column without a type.
-        return replace(found.table, columns=columns, strict=found.table.strict and not untyped)
+        return replace(
+            found.table, columns=columns, strict=found.table.strict and all(types.values())
+        )
 
-    def _loses_its_type(
+    def _common_type(
         self,
         sources: list[Input],
         table: TableMapping,
         have: TableDefinition,
         name: str,
         *,
-        is_fixed: bool,
-    ) -> bool:
-        """Decide on a column that inputs declare with other types, by what it does to values."""
+        is_ours: bool,
+    ) -> str:
+        """Return the type of a column that inputs declare otherwise, by what it does to values."""
         mine, theirs = have.column(name), table.definition.column(name)
         assert mine is not None  # noqa: S101  (they clash, so both are there)
         assert theirs is not None  # noqa: S101
         where = f"table {table.source}, column {theirs.name}"
         declared = f"declared {theirs.declared_type or 'without type'}"
+        is_fixed = is_ours and today().tables[have.folded_name].column(name) is not None
         for source in sources:
             changed = count_changed_values(source, table, name, mine.declared_type)
             if is_fixed and changed.different:
@@ -222,39 +269,80 @@ class _Builder:
                     f" type {mine.declared_type} ({declared})"
                 )
             elif changed.different or changed.equal:
+                if self._may_be_retyped(have, name, theirs.declared_type):
+                    return theirs.declared_type
                 self._notes.append(
                     f"{where} is {declared} in {source.path}, elsewhere {mine.declared_type}:"
                     f" it gets no type, since {changed.different + changed.equal:,} values would"
                     " change"
                 )
-                return True
-        return False
+                return ""
+        return mine.declared_type
 
-    def _add_indexes(self, key: str, indexes: Sequence[IndexDefinition]) -> None:
-        for index in indexes:
-            wanted = index
-            taken = self._index_names.get(folded(index.name))
-            if taken == index:
+    def _may_be_retyped(self, have: TableDefinition, name: str, declared_type: str) -> bool:
+        """Return whether another type changes none of the values that a column has so far."""
+        key = have.folded_name
+        if key in self._have.tables and self._have.tables[key].column(name):
+            is_key = folded(name) in map(folded, have.key_names)
+            if is_key or self._output.is_new or self._holds_values(have.name, name):
+                return False
+        for source, table in self._sources[key]:
+            changed = count_changed_values(source, table, name, declared_type)
+            if changed.different or changed.equal:
+                return False
+        return True
+
+    def _holds_values(self, table: str, column: str) -> bool:
+        with read_output(self._output.path) as connection:
+            (found,) = connection.execute(
+                f"SELECT EXISTS (SELECT 1 FROM {quoted(table)} WHERE {quoted(column)} IS NOT NULL)"
+            ).fetchone()
+        return bool(found)
+
+    def _place_indexes(self) -> None:
+        """Give every index a free name; a UNIQUE one that not all files have is plain."""
+        taken = set(self._tables)
+        taken |= {folded(index.name) for found in self._indexes.values() for index in found}
+        taken |= self._views
+        for key, mappings in self._mappings.items():
+            have = self._have.indexes.get(key, ())
+            if key in today().tables and not self._alone:
                 continue
-            if taken is not None:
-                wanted = replace(index, name=f"{index.table}_{index.name}")
-                if folded(wanted.name) in self._index_names:
+            shapes = [{_shape(index) for index in table.indexes} for table in mappings]
+            kept = [self._loosened(index, shapes) for index in have]
+            for index in (index for table in mappings for index in table.indexes):
+                wanted = self._loosened(
+                    index, [*shapes, *([set(map(_shape, have))] if have else [])]
+                )
+                if any(_shape(wanted) == _shape(other) for other in kept):
                     continue
-            self._index_names[folded(wanted.name)] = wanted
-            self._indexes.setdefault(key, []).append(wanted)
+                name = _free_name(wanted, taken)
+                taken.add(folded(name))
+                kept.append(replace(wanted, name=name))
+            self._indexes[key] = kept
 
-    def _try_added_tables(self) -> None:
-        """See that what was reconciled is still a table, and what others refer to still unique."""
-        added = [table for table in self._tables if table not in today().tables]
-        tried = accepted(
-            Candidate(self._tables[table], tuple(self._indexes.get(table, ()))) for table in added
-        )
-        for table, candidate in zip(added, tried, strict=True):
-            if table not in self._have.tables:
-                self._tables[table] = candidate.definition
-                self._indexes[table] = list(candidate.indexes)
-                self._notes += candidate.notes
+    def _loosened(
+        self, index: IndexDefinition, shapes: list[set[tuple[object, ...]]]
+    ) -> IndexDefinition:
+        """Return an index that the rows of all files keep."""
+        if not index.unique or all(_shape(index) in shape for shape in shapes):
+            return index
+        self._notes.append(f"index {index.name} is not UNIQUE, since not all files have it")
+        return replace(index, unique=False)
 
     def _refuse(self, sources: list[Input], reason: str) -> None:
         for source in sources:
-            self.refused.setdefault(source.path, []).append(reason)
+            self._refused.setdefault(source.path, []).append(reason)
+
+
+def _shape(index: IndexDefinition) -> tuple[object, ...]:
+    return index.terms, index.unique, index.where
+
+
+def _free_name(index: IndexDefinition, taken: set[str]) -> str:
+    """Return a name for an index that no table and no other index has."""
+    name, number = index.name, 1
+    while folded(name) in taken:
+        name = f"{index.table}_{index.name}{'' if number == 1 else f'_{number}'}"
+        number += 1
+    return name

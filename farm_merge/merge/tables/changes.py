@@ -1,38 +1,106 @@
-"""Changes: the statements that give a database the tables of another."""
+"""Changes: a database gets the tables, columns and indexes of another.
+
+What only loosens a table (a constraint that goes, a type of a column that holds nothing) does not
+change what is stored, so its text in `sqlite_schema` is replaced, as section 7 of
+https://www.sqlite.org/lang_altertable.html describes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from farm_merge.merge.tables.structure import today
+from farm_merge.schema import ddl_of
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from farm_merge.merge.tables.definition import TableDefinition
     from farm_merge.merge.tables.structure import Structure
+    from farm_merge.sqlite import sqlite3
 
-__all__ = ["index_changes", "table_changes"]
+__all__ = ["change", "index_changes", "redefinitions", "table_changes"]
 
 
-def table_changes(have: Structure, want: Structure) -> Iterator[str]:
+def change(connection: sqlite3.Connection, have: Structure, want: Structure) -> None:
+    """Give a database the tables, columns and indexes of another, in the caller's transaction.
+
+    Args:
+        connection: The database.
+        have: What it has.
+        want: What it is to have.
+    """
+    for statement in table_changes(have, want):
+        connection.execute(statement)
+    if loosened := list(redefinitions(have, want)):
+        _redefine(connection, loosened)
+    for statement in index_changes(have, want):
+        connection.execute(statement)
+
+
+def table_changes(
+    have: Structure, want: Structure, tables: Iterable[str] | None = None
+) -> Iterator[str]:
     """Yield the statements that give a database the tables and columns that it lacks.
 
     Args:
         have: What it has.
         want: What it is to have.
+        tables: Which tables, by lower-case name; all by default.
     """
-    for table, definition in want.tables.items():
-        present = have.tables.get(table)
+    for table in want.tables if tables is None else tables:
+        definition, present = want.tables[table], have.tables.get(table)
         if present is None:
-            yield definition.create()
-            continue
+            ours = today().tables.get(table)
+            if ours is None or not definition.extends(ours):
+                yield definition.create()
+                continue
+            yield ddl_of(table)
+            present = ours
         for column in definition.columns:
             if not present.column(column.name):
                 yield f"ALTER TABLE main.{quoted(present.name)} ADD COLUMN {column}"
 
 
-def index_changes(have: Structure, want: Structure) -> Iterator[str]:
-    """Yield the statements that give a database the indexes that it lacks."""
-    for table, indexes in want.indexes.items():
-        present = have.indexes.get(table, ())
-        yield from (index.create() for index in indexes if index not in present)
+def index_changes(
+    have: Structure, want: Structure, tables: Iterable[str] | None = None
+) -> Iterator[str]:
+    """Yield the statements that give a database the indexes that it lacks, and no others.
+
+    Args:
+        have: What it has.
+        want: What it is to have.
+        tables: Of which tables, by lower-case name; all by default.
+    """
+    for table in want.indexes if tables is None else tables:
+        present, wanted = have.indexes.get(table, ()), want.indexes.get(table, ())
+        yield from (f"DROP INDEX main.{quoted(it.name)}" for it in present if it not in wanted)
+        yield from (index.create() for index in wanted if index not in present)
+
+
+def redefinitions(have: Structure, want: Structure) -> Iterator[TableDefinition]:
+    """Yield the tables of a database that are to be declared otherwise."""
+    for table, definition in want.tables.items():
+        present = have.tables.get(table)
+        if present is None:
+            continue
+        kept = definition.columns[: len(present.columns)]
+        rest = (present.uniques, present.foreign_keys, present.checks, present.strict)
+        if present.columns != kept or rest != (
+            definition.uniques, definition.foreign_keys, definition.checks, definition.strict,
+        ):  # fmt: skip
+            yield definition
+
+
+def _redefine(connection: sqlite3.Connection, definitions: Iterable[TableDefinition]) -> None:
+    (version,) = connection.execute("PRAGMA main.schema_version").fetchone()
+    connection.execute("PRAGMA writable_schema=ON")
+    try:
+        connection.executemany(
+            "UPDATE main.sqlite_schema SET sql = ? WHERE type = 'table' AND name = ?",
+            [(definition.create(), definition.name) for definition in definitions],
+        )
+        connection.execute(f"PRAGMA main.schema_version = {version + 1}")
+    finally:
+        connection.execute("PRAGMA writable_schema=RESET")

@@ -6,17 +6,18 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from farm_merge.merge.tables.definition import folded
+from farm_merge.merge.tables.tokens import first_name
 from farm_merge.schema import CLOCK_COLUMNS
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from farm_merge.merge.tables.definition import TableDefinition
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["differing_tables"]
+__all__ = ["common_keys", "differing_tables"]
 
 
 def differing_tables(
@@ -50,10 +51,10 @@ def _differences(
         f"SELECT (SELECT count(*) FROM main.{name} WHERE simulation_id = :id)"
         f" <> (SELECT count(*) FROM shard.{name} WHERE simulation_id = :id)"
     )
-    keys = {folded(each) for each in left.key_names}
+    keys = set(map(folded, left.key_names))
     ignored = CLOCK_COLUMNS.get(table, frozenset())
-    columns = {folded(each.name): quoted(each.name) for each in left.stored}
-    others = {folded(each.name): quoted(each.name) for each in right.stored}
+    columns = {folded(column.name): quoted(column.name) for column in left.stored}
+    others = {folded(column.name): quoted(column.name) for column in right.stored}
     values = [
         quoted_name
         for column, quoted_name in columns.items()
@@ -83,3 +84,37 @@ def _differences(
 def _ask(connection: sqlite3.Connection, question: str, simulation_id: str) -> bool:
     with closing(connection.execute(question, {"id": simulation_id})) as cursor:
         return bool(cursor.fetchone()[0])
+
+
+def common_keys(
+    connection: sqlite3.Connection, simulation_id: str, left: Structure, right: Structure
+) -> Iterator[str]:
+    """Yield the tables in which a simulation has a row of one key in `main` and in `shard`.
+
+    Tables whose rows are numbered have no keys of their own.
+
+    Args:
+        connection: A connection with both databases.
+        simulation_id: The simulation.
+        left: The structure of `main`.
+        right: The structure of `shard`.
+    """
+    for table, definition in right.content.items():
+        if definition.is_numbered or table not in left.content:
+            continue
+        uniques = [index.terms for index in left.indexes.get(table, ()) if index.unique]
+        keys = [definition.key, *left.content[table].uniques, *uniques]
+        if any(_ask(connection, question, simulation_id) for question in _common(table, keys)):
+            yield table
+
+
+def _common(table: str, keys: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    name = quoted(table)
+    for key in keys:
+        same = " AND ".join(
+            f"l.{quoted(column)} = r.{quoted(column)}" for column in map(first_name, key)
+        )
+        yield (
+            f"SELECT EXISTS (SELECT 1 FROM main.{name} AS l JOIN shard.{name} AS r"
+            f" ON r.simulation_id = l.simulation_id AND {same} WHERE l.simulation_id = :id)"
+        )

@@ -1,4 +1,4 @@
-"""Tables as their authors wrote them, and as they stand in an experiment database.
+"""Tables as their authors wrote them, and as they are in an experiment database.
 
 A definition says what a table is in its own run. `TableDefinition.create` puts `simulation_id` in
 front of every key, and `parse_table` takes it off again, so a table and its merged form have one
@@ -10,14 +10,14 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
-from farm_merge.merge.tables.tokens import first_name
+from farm_merge.merge.tables.tokens import first_name, tokens
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 __all__ = [
     "ROW_NUMBER",
@@ -46,7 +46,7 @@ class ColumnDefinition:
     Attributes:
         name: The column.
         declared_type: Empty where none is declared.
-        constraints: NOT NULL, DEFAULT, CHECK, COLLATE and GENERATED; keys stand in the table.
+        constraints: NOT NULL, DEFAULT, CHECK, COLLATE and GENERATED; keys are in the table.
         generated: Whether its values are computed.
     """
 
@@ -83,6 +83,15 @@ class IndexDefinition:
     terms: tuple[str, ...]
     unique: bool = False
     where: str = ""
+
+    @property
+    def collations(self) -> frozenset[str]:
+        """The collations that it names."""
+        return frozenset(name for term in self.terms for name in _collations(term))
+
+    def without_collations(self, names: Container[str]) -> IndexDefinition:
+        """Return the index without some collations."""
+        return replace(self, terms=tuple(_without(term, names) for term in self.terms))
 
     def create(self) -> str:
         """Return the statement that makes it, led by `simulation_id`."""
@@ -124,12 +133,12 @@ class TableDefinition:
 
     @cached_property
     def _by_name(self) -> dict[str, ColumnDefinition]:
-        return {folded(each.name): each for each in self.columns}
+        return {folded(column.name): column for column in self.columns}
 
     @cached_property
     def stored(self) -> tuple[ColumnDefinition, ...]:
         """The columns that hold values of their own."""
-        return tuple(each for each in self.columns if not each.generated)
+        return tuple(column for column in self.columns if not column.generated)
 
     @cached_property
     def key_names(self) -> tuple[str, ...]:
@@ -141,11 +150,47 @@ class TableDefinition:
         """Its name in lower case, by which tables are found."""
         return folded(self.name)
 
+    def extends(self, other: TableDefinition) -> bool:
+        """Return whether the table is another with more columns at its end."""
+        begin = self.columns[: len(other.columns)]
+        return self.key == other.key and self.merged == other.merged and begin == other.columns
+
     def is_like(self, other: TableDefinition) -> bool:
         """Return whether another table has the same columns and the same key."""
         names = [column.name for column in self.columns]
         return names == [column.name for column in other.columns] and (
             self.key_names == other.key_names
+        )
+
+    @property
+    def has_rowid_key(self) -> bool:
+        """Whether its key is another name of the rowid (www.sqlite.org/lang_createtable.html)."""
+        column = self.column(self.key_names[0]) if len(self.key) == 1 else None
+        is_integer = column is not None and folded(column.declared_type) == "integer"
+        return is_integer and not self.without_rowid and not self.key[0].endswith(" DESC")
+
+    @property
+    def collations(self) -> frozenset[str]:
+        """The collations that it names."""
+        texts = (text for column in self.columns for text in column.constraints)
+        terms = (term for terms in (self.key, *self.uniques) for term in terms)
+        return frozenset(name for text in (*texts, *terms) for name in _collations(text))
+
+    def without_collations(self, names: Container[str]) -> TableDefinition:
+        """Return the table without some collations."""
+        return replace(
+            self,
+            columns=tuple(
+                replace(
+                    column,
+                    constraints=tuple(
+                        filter(None, (_without(text, names) for text in column.constraints))
+                    ),
+                )
+                for column in self.columns
+            ),
+            key=tuple(_without(term, names) for term in self.key),
+            uniques=tuple(tuple(_without(term, names) for term in it) for it in self.uniques),
         )
 
     @property
@@ -155,7 +200,7 @@ class TableDefinition:
 
     @property
     def row_order(self) -> str:
-        """What sorts the rows of `t` as they were written; empty where nothing tells."""
+        """What sorts the rows of `t` as they were written; empty where nothing does."""
         if self.without_rowid:
             return ", ".join(f"t.{quoted(name)}" for name in self.key_names)
         names = ("rowid", "_rowid_", "oid")
@@ -164,9 +209,13 @@ class TableDefinition:
     def relaxed(self) -> TableDefinition:
         """Return the table with nothing but names, types and keys: what always takes its rows."""
         stored = tuple(
-            replace(each, constraints=tuple(c for c in each.constraints if c.startswith("COLLATE")))
-            for each in self.columns
-            if not each.generated
+            replace(
+                column,
+                constraints=tuple(
+                    text for text in column.constraints if text.startswith("COLLATE")
+                ),
+            )
+            for column in self.stored
         )
         return TableDefinition(self.name, stored, self.key)
 
@@ -183,9 +232,9 @@ class TableDefinition:
             *(f"CHECK {expression}" for expression in self.checks),
             f"FOREIGN KEY ({SIMULATION_ID}) REFERENCES simulations ({SIMULATION_ID})",
             *(
-                f"FOREIGN KEY ({_led(map(quoted, each.columns))}) REFERENCES"
-                f" {quoted(each.parent)} ({_led(map(quoted, each.parent_columns))}){each.actions}"
-                for each in self.foreign_keys
+                f"FOREIGN KEY ({_led(map(quoted, key.columns))}) REFERENCES"
+                f" {quoted(key.parent)} ({_led(map(quoted, key.parent_columns))}){key.actions}"
+                for key in self.foreign_keys
             ),
         ]
         body = ",\n    ".join(parts)
@@ -237,11 +286,28 @@ def without_simulation(table: TableDefinition) -> TableDefinition:
     foreign_keys = map(pairs, table.foreign_keys)
     return replace(
         table,
-        columns=tuple(each for each in table.columns if folded(each.name) != SIMULATION_ID),
+        columns=tuple(it for it in table.columns if folded(it.name) != SIMULATION_ID),
         key=others(table.key),
         uniques=tuple(filter(None, map(others, table.uniques))),
-        foreign_keys=tuple(each for each in foreign_keys if each.columns),
+        foreign_keys=tuple(key for key in foreign_keys if key.columns),
     )
+
+
+def _collations(text: str) -> list[str]:
+    """Return the collations that a piece of SQL names."""
+    words = list(tokens(text))
+    pairs = pairwise(words)
+    return [name.name for word, name in pairs if word.keyword == "COLLATE"]
+
+
+def _without(text: str, names: Container[str]) -> str:
+    """Return a piece of SQL without some collations."""
+    for word, name in pairwise(list(tokens(text))):
+        if word.keyword == "COLLATE" and name.name in names:
+            return _without(
+                f"{text[: word.start].rstrip()} {text[name.end :].lstrip()}".strip(), names
+            )
+    return text
 
 
 def _led(terms: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """Reading CREATE TABLE and CREATE INDEX as SQLite keeps them in `sqlite_schema`.
 
-What SQLite tells of a table in pragmas lacks CHECK, COLLATE and the expressions of generated
+What pragmas know of a table lacks CHECK, COLLATE and the expressions of generated
 columns, so the text is read (https://www.sqlite.org/lang_createtable.html); expressions are carried
 as they are written, never understood.
 """
@@ -283,7 +283,7 @@ class _Parser:
 
     def _expect(self, keyword: str) -> None:
         if not self._accept(keyword):
-            raise ValueError(f"{self._tokens[self._at].text!r} stands where {keyword} should")
+            raise ValueError(f"{self._tokens[self._at].text!r} is where {keyword} should be")
 
 
 def _canonical(term: str) -> str:

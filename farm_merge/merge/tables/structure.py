@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
@@ -15,6 +14,7 @@ from farm_merge.merge.tables.definition import (
     folded,
 )
 from farm_merge.merge.tables.parser import parse_index, parse_table
+from farm_merge.merge.tables.virtual import parse_virtual_table
 from farm_merge.schema import METADATA_TABLES, create_schema
 from farm_merge.sqlite import connect, quoted
 
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["Structure", "read_structure", "today"]
-
-_SHADOWS = re.compile(
-    r"_(content|segments|segdir|docsize|stat|data|idx|config|node|rowid|parent|vocab)$"
-)
-"""How the tables end in which FTS and R*Tree keep what they hold."""
+__all__ = ["Structure", "is_ours", "read_structure", "registry", "today"]
 
 _SchemaRow = tuple[str, str, str, str | None]
 
@@ -42,18 +37,22 @@ class Structure:
         indexes: By lower-case name of their table; only those that a CREATE INDEX made.
         views: Names of views and triggers, which hold no data.
         virtual: Names of virtual tables, and of the tables behind them.
+        not_understood: Tables whose constraints, and indexes that, could not be read.
     """
 
     tables: Mapping[str, TableDefinition]
     indexes: Mapping[str, tuple[IndexDefinition, ...]] = field(default_factory=dict)
     views: tuple[str, ...] = ()
     virtual: tuple[str, ...] = ()
+    not_understood: tuple[str, ...] = ()
 
     @cached_property
     def content(self) -> Mapping[str, TableDefinition]:
-        """The tables of a shard that simulations are made of; the others tell about them."""
+        """The tables of a shard that simulations are made of; the others are about them."""
         return {
-            table: each for table, each in self.tables.items() if each.name not in METADATA_TABLES
+            table: definition
+            for table, definition in self.tables.items()
+            if definition.name not in METADATA_TABLES
         }
 
 
@@ -82,43 +81,56 @@ def today() -> Structure:
         return read_structure(connection)
 
 
+@cache
+def registry() -> Structure:
+    """Return the structure of a database that has only the tables about simulations."""
+    with closing(connect()) as connection:
+        create_schema(connection, registry_only=True)
+        return read_structure(connection)
+
+
+def is_ours(structure: Structure, table: str) -> bool:
+    """Return whether a database has a table of today's schema, and not another of its name."""
+    found, expected = structure.tables.get(table), today().tables[table]
+    return (
+        found is not None
+        and found.key_names == expected.key_names
+        and found.merged == expected.merged
+        and all(found.column(column.name) for column in expected.columns)
+    )
+
+
 @lru_cache(maxsize=256)
 def _structure(rows: tuple[_SchemaRow, ...], merged_form: bool) -> Structure:
     """Make sense of the rows of `sqlite_schema`; thousands of shards share one answer."""
-    virtual = [name for kind, name, _, sql in rows if kind == "table" and _is_virtual(sql)]
-    behind = {
-        name
-        for kind, name, *_ in rows
-        for owner in virtual
-        if kind == "table" and name.startswith(f"{owner}_") and _SHADOWS.search(name)
-    }
+    virtual = {name: found for _, name, _, sql in rows if (found := parse_virtual_table(sql or ""))}
+    shadows = {shadow for found in virtual.values() for shadow in found.shadows}
+    behind = [name for kind, name, *_ in rows if kind == "table" and folded(name) in shadows]
+    unseen = {folded(name) for name in (*virtual, *behind)}
     tables: dict[str, TableDefinition] = {}
     indexes: dict[str, tuple[IndexDefinition, ...]] = {}
+    not_understood: list[str] = []
     for kind, name, table, sql in rows:
-        if not sql or table in behind or table in virtual:
+        if not sql or folded(table) in unseen:
             continue
         if kind == "table":
-            tables[folded(name)] = _definition(name, sql, merged_form)
-        elif kind == "index" and (index := _index(sql)):
-            indexes[folded(table)] = (*indexes.get(folded(table), ()), index)
+            tables[folded(name)], is_understood = _definition(name, sql, merged_form)
+            if not is_understood:
+                not_understood.append(f"the constraints of table {name}")
+        elif kind == "index":
+            try:
+                index = parse_index(sql)
+            except ValueError:
+                not_understood.append(f"index {name}")
+            else:
+                indexes[folded(table)] = (*indexes.get(folded(table), ()), index)
     views = tuple(f"{kind} {name}" for kind, name, *_ in rows if kind in {"view", "trigger"})
-    return Structure(tables, indexes, views, (*virtual, *sorted(behind)))
-
-
-def _is_virtual(sql: str | None) -> bool:
-    return bool(re.match(r"\s*CREATE\s+VIRTUAL\s", sql or "", re.IGNORECASE))
-
-
-def _index(sql: str) -> IndexDefinition | None:
-    try:
-        return parse_index(sql)
-    except ValueError:
-        return None
+    return Structure(tables, indexes, views, (*virtual, *behind), tuple(not_understood))
 
 
 @lru_cache(maxsize=1024)
-def _definition(name: str, sql: str, merged_form: bool) -> TableDefinition:
-    """Read a CREATE TABLE statement, and let SQLite say whether it was understood."""
+def _definition(name: str, sql: str, merged_form: bool) -> tuple[TableDefinition, bool]:
+    """Read a CREATE TABLE statement; return the table, and whether SQLite understands it alike."""
     with closing(connect()) as connection:
         # Put into the schema and not executed: functions that it calls may not exist here.
         connection.execute("CREATE TABLE stand_in (x)")
@@ -128,26 +140,27 @@ def _definition(name: str, sql: str, merged_form: bool) -> TableDefinition:
             {"name": name, "sql": sql},
         )
         connection.execute("PRAGMA writable_schema=RESET")
-        told = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
-    columns = {column: hidden in {2, 3} for _, column, _, _, _, _, hidden in told}
-    key = [column for _, column, *_, place, _ in sorted(told, key=lambda row: row[5]) if place]
+        known = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+    columns = {column: hidden in {2, 3} for _, column, _, _, _, _, hidden in known}
+    key = [column for _, column, *_, place, _ in sorted(known, key=lambda row: row[5]) if place]
     try:
         parsed = parse_table(sql, merged_form=merged_form)
     except ValueError:
         parsed = TableDefinition(name, ())
     led = ["simulation_id"] if parsed.merged else []
-    found = {each.name: each.generated for each in parsed.columns}
+    found = {column.name: column.generated for column in parsed.columns}
     if parsed.merged:
         columns.pop("simulation_id", None)
     if found == columns and [*led, *parsed.key_names] == key:
-        return parsed
-    # Not understood: carried with what SQLite itself tells about it.
-    return TableDefinition(
+        return parsed, True
+    # Carried with what SQLite itself knows about it.
+    plain = TableDefinition(
         name,
         tuple(
             ColumnDefinition(column, declared_type)
-            for _, column, declared_type, *_, hidden in told
+            for _, column, declared_type, *_, hidden in known
             if not hidden
         ),
         tuple(map(quoted, key)),
     )
+    return plain, False

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Token", "first_name", "tokens"]
 
+# What SQLite's tokenizer knows: five blanks, and names of ASCII and of all from U+0080 on, so that
+# a no-break space is part of a name.
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|--[^\n]*|/\*.*?(?:\*/|\Z))
+    r"""(?P<space>[ \t\n\f\r]+|--[^\n]*|/\*.*?(?:\*/|\Z))
       | (?P<literal>[xX]?'(?:[^']|'')*')
       | (?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])
-      | (?P<word>[^\W\d][\w$]*)
-      | (?P<number>\.?\d(?:[eE][+-]|[\w.])*)
+      | (?P<word>[A-Za-z_\x80-\U0010FFFF][0-9A-Za-z_$\x80-\U0010FFFF]*)
+      | (?P<number>\.?[0-9](?:[eE][+-]|[0-9A-Za-z_.])*)
       | (?P<sign>.)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -32,7 +34,8 @@ class Token(NamedTuple):
     @property
     def keyword(self) -> str:
         """The word or sign in upper case; empty for a literal or a quoted name."""
-        return self.text.upper() if self.kind in {"word", "sign"} else ""
+        is_keyword = self.kind in {"word", "sign"} and self.text.isascii()
+        return self.text.upper() if is_keyword else ""
 
     @property
     def name(self) -> str:
@@ -52,4 +55,4 @@ def tokens(sql: str) -> Iterator[Token]:
 
 def first_name(term: str) -> str:
     """Return the name at the start of a term such as `"a" COLLATE NOCASE DESC`."""
-    return next(tokens(term)).name
+    return next((token.name for token in tokens(term)), "")

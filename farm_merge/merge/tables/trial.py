@@ -36,14 +36,15 @@ class Candidate:
     notes: tuple[str, ...] = ()
 
 
-def accepted(candidates: Iterable[Candidate]) -> list[Candidate]:
+def accepted(candidates: Iterable[Candidate], *, alone: bool = False) -> list[Candidate]:
     """Return tables as SQLite makes them: without the constraints and indexes that it refuses.
 
     Args:
         candidates: Tables that today's schema does not have, of one database.
+        alone: Whether there are no tables of today's schema beside them but the registry.
     """
     with closing(connect()) as connection:
-        create_schema(connection)
+        create_schema(connection, registry_only=alone)
         made = [_made(connection, candidate) for candidate in candidates]
         made = [_with_indexes(connection, candidate) for candidate in made]
         made = [_with_valid_references(connection, candidate) for candidate in made]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.tables.structure import read_structure
-from farm_merge.merge.write.check import require_counts, require_same
-from farm_merge.merge.write.registry import copy_rows, register, remove_simulation
+from farm_merge.merge.write.check import count_rows, require_counts, require_same
+from farm_merge.merge.write.registry import (
+    copy_rows,
+    highest_number,
+    register,
+    remove_simulation,
+)
 from farm_merge.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -46,11 +52,14 @@ def copy_simulation(
     with transaction(connection, "IMMEDIATE"):
         if planned.replaces:
             remove_simulation(connection, output, simulation_id)
+        before = count_rows(connection, output, simulation_id) if planned.joins else Counter()
         for table, definition in shard.content.items():
-            advance(copy_rows(connection, definition, output.tables[table], simulation_id))
+            target = output.tables[table]
+            after = highest_number(connection, target, simulation_id) if planned.joins else 0
+            advance(copy_rows(connection, definition, target, simulation_id, after=after))
         register(connection, planned, experiment, output, shard)
         if verification != "none":
-            require_counts(connection, simulation_id, counts)
-        if verification == "content":
+            require_counts(connection, output, simulation_id, before + Counter(counts))
+        if verification == "content" and not planned.joins:
             require_same(connection, simulation_id, output, shard)
         require_unchanged(planned.source.file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -14,52 +14,71 @@ from farm_merge.errors import DamagedGraftError, OutputError
 from farm_merge.merge.tables.content import differing_tables
 from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.structure import read_structure, today
-from farm_merge.merge.write.rewrite import as_shard
-from farm_merge.publish import building, read_output, sync
-from farm_merge.schema import DATA_TABLES, METADATA_TABLES
-from farm_merge.sqlite import attached, connect, file_uri, quoted, sqlite3
+from farm_merge.merge.write.compare import side_by_side
+from farm_merge.publish import building, sync
+from farm_merge.schema import METADATA_TABLES
+from farm_merge.sqlite import connect, file_uri, quoted, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from farm_merge.merge.inputs.input import Input
-    from farm_merge.merge.plan.plan import SameContent, SimulationPlan
+    from farm_merge.merge.plan.plan import SimulationPlan
     from farm_merge.merge.plan.target import Target
     from farm_merge.merge.tables.definition import TableDefinition
     from farm_merge.merge.tables.structure import Structure
 
 __all__ = [
     "check_new_output",
-    "compare_contents",
+    "count_rows",
     "require_counts",
     "require_same",
     "require_same_as_inputs",
-    "side_by_side",
 ]
 
 
+def count_rows(
+    connection: sqlite3.Connection, output: Structure, simulation_id: str
+) -> Counter[str]:
+    """Return the rows that a simulation has in the output, by table in lower case."""
+    return Counter(
+        {
+            table: connection.execute(
+                f"SELECT count(*) FROM main.{quoted(table)} WHERE simulation_id = ?",
+                (simulation_id,),
+            ).fetchone()[0]
+            for table, definition in output.content.items()
+            if definition.merged
+        }
+    )
+
+
 def require_counts(
-    connection: sqlite3.Connection, simulation_id: str, expected: Mapping[str, int]
+    connection: sqlite3.Connection,
+    output: Structure,
+    simulation_id: str,
+    expected: Mapping[str, int],
 ) -> None:
     """Check the number of rows that a simulation has in the tables of the output.
 
     Args:
         connection: The output.
+        output: Its tables.
         simulation_id: The simulation.
         expected: Rows by table.
 
     Raises:
         OutputError: If a table holds more or fewer rows than its source.
     """
-    for table in {*DATA_TABLES, *expected}:
-        (found,) = connection.execute(
-            f"SELECT count(*) FROM main.{quoted(table)} WHERE simulation_id = ?", (simulation_id,)
-        ).fetchone()
-        if found != expected.get(table, 0):
+    wanted: Counter[str] = Counter()
+    for table, rows in expected.items():
+        wanted[folded(table)] += rows
+    found = count_rows(connection, output, simulation_id)
+    for table in wanted.keys() | found.keys():
+        if found[table] != wanted[table]:
             raise OutputError(
-                f"simulation {simulation_id!r}, table {table}: {expected.get(table, 0)} rows in"
-                f" the shard, {found} in the output; nothing of it was kept. Please report this"
+                f"simulation {simulation_id!r}, table {table}: {wanted[table]} rows in the shard,"
+                f" {found[table]} in the output; nothing of it was kept. Please report this"
             )
 
 
@@ -92,38 +111,6 @@ def require_same_as_inputs(
                 require_same(connection, planned.simulation_id, output, shard)
 
 
-@contextmanager
-def side_by_side(
-    connection: sqlite3.Connection, source: Input, target: Target, folder: Path
-) -> Iterator[tuple[Structure, Structure]]:
-    """Yield the structures of a database, and of an input that is attached to it as `shard`.
-
-    Args:
-        connection: The database.
-        source: The input; its simulations have their names.
-        target: The tables of the output.
-        folder: A private folder for a shard that the input may be rewritten into.
-    """
-    with as_shard(source, target, folder) as uri, attached(connection, uri, "shard"):
-        yield read_structure(connection), read_structure(connection, "shard")
-
-
-def compare_contents(output: Path, target: Target, folder: Path) -> SameContent:
-    """Return what compares a simulation of an input with that of another input, or the output's."""
-
-    def is_same(source: Input, rival: Input | None, simulation_id: str) -> bool:
-        with ExitStack() as stack:
-            if rival is None:
-                connection = stack.enter_context(read_output(output))
-            else:
-                uri = stack.enter_context(as_shard(rival, target, folder))
-                connection = stack.enter_context(closing(connect(uri)))
-            left, right = stack.enter_context(side_by_side(connection, source, target, folder))
-            return next(differing_tables(connection, simulation_id, left, right), None) is None
-
-    return is_same
-
-
 def check_new_output(partial: Path, written: Sequence[SimulationPlan]) -> None:
     """Let SQLite prove a new output, table by table on all cores, while the file goes to the disk.
 
@@ -141,8 +128,8 @@ def check_new_output(partial: Path, written: Sequence[SimulationPlan]) -> None:
     for planned in written:
         for table, rows in (planned.outcome.row_counts or {}).items():
             expected[folded(table)][planned.simulation_id] += rows
-    # The inspection saw that the first and the last row of an input with one simulation are of that
-    # simulation. Where rows are in order, all others are too: nobody has to look at their ids.
+    # An input with one simulation was seen to begin and end with rows of it, or got its id when it
+    # was rewritten. Where rows are in order, all between are of it too: nobody has to look at ids.
     by_simulation = any(len(planned.source.simulations) > 1 for planned in written)
     with _computed_ids_hidden(partial) as structure:
 
@@ -163,15 +150,16 @@ def check_new_output(partial: Path, written: Sequence[SimulationPlan]) -> None:
 def _computed_ids_hidden(partial: Path) -> Iterator[Structure]:
     """Take `agent_states.id` out of the schema for a while, and yield what tables there are.
 
-    A virtual column is not stored (https://www.sqlite.org/gencol.html), so what SQLite checks stays
-    the same; but it would compute the id of every row, which takes a third of the whole check, only
-    to see that the parts of a key, joined as text, are text.
+    A virtual column is not stored (https://www.sqlite.org/gencol.html), so the pages that SQLite
+    checks stay the same; but it would compute the id of every row, a third of its work on the
+    largest table, only to see that the parts of a key, joined as text, are text.
     """
     with building(partial) as connection:
         structure = read_structure(connection)
-        states = structure.tables["agent_states"]
+        states = structure.tables.get("agent_states")
         sql = None
-        if states == today().tables["agent_states"] and not structure.indexes.get("agent_states"):
+        is_todays = states == today().tables["agent_states"]
+        if states and is_todays and not structure.indexes.get("agent_states"):
             sql = _replace_sql(connection, replace(states, columns=states.stored).create())
     yield structure
     if sql is not None:
@@ -182,7 +170,7 @@ def _computed_ids_hidden(partial: Path) -> Iterator[Structure]:
 def _replace_sql(connection: sqlite3.Connection, sql: str) -> str:
     """Change what `sqlite_schema` says about `agent_states`, as ALTER TABLE does; return the old.
 
-    What is not stored can be changed so (https://www.sqlite.org/lang_altertable.html, section 8).
+    What is not stored can be changed so (https://www.sqlite.org/lang_altertable.html, section 7).
     """
     where = "WHERE type = 'table' AND name = 'agent_states'"
     (old,) = connection.execute(f"SELECT sql FROM sqlite_schema {where}").fetchone()
@@ -203,7 +191,8 @@ def _problem(
                 return str(verdict)
             if table.name in METADATA_TABLES:
                 return None
-            return _miscount(connection, quoted(table.name), expected, by_simulation)
+            has_ids = by_simulation and table.merged
+            return _miscount(connection, quoted(table.name), expected, has_ids)
     except sqlite3.DatabaseError as exc:  # a page is none
         return str(exc)
 

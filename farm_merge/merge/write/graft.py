@@ -143,7 +143,7 @@ class Graft:
             with (
                 _metadata(self._partial, self._folder) as keep,
                 closing(
-                    self._workers.each(
+                    self._workers.run(
                         lambda number: self._transplant(groups[number][0].source), len(groups)
                     )
                 ) as results,

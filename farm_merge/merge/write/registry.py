@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from farm_merge.merge import ledger
-from farm_merge.merge.inputs.sidecar import json_object, read_sidecar
+from farm_merge.merge.inputs.sidecar import json_object
+from farm_merge.merge.ledger import path_text
 from farm_merge.merge.tables.definition import SIMULATION_ID
 from farm_merge.schema import LEDGER, now, stored_time
 from farm_merge.sqlite import quoted
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["ExperimentFields", "column_list", "copy_rows", "register", "remove_simulation"]
+__all__ = [
+    "ExperimentFields",
+    "column_list",
+    "copy_rows",
+    "highest_number",
+    "register",
+    "remove_simulation",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +70,15 @@ def register(
     # What the ledgers of merged inputs say is history, and comes along.
     simulation_id = planned.simulation_id
     ledger.carry_history(connection, simulation_id, column_list(shard.tables[LEDGER]))
-    counts = planned.outcome.row_counts or {}
-    ledger.enter(connection, simulation_id, planned.source, counts, replaced=planned.replaces)
+    ledger.enter(
+        connection,
+        simulation_id,
+        planned.source,
+        planned.outcome.row_counts or {},
+        own_id=planned.simulation.own_id,
+        replaced=planned.replaces,
+        joined=planned.joins,
+    )
 
 
 def _register_simulation(
@@ -75,15 +90,17 @@ def _register_simulation(
 ) -> None:
     simulation_id = planned.simulation_id
     found, target = shard.tables["simulations"], output.tables["simulations"]
-    if not copy_rows(connection, found, target, simulation_id):
-        _insert(connection, "simulations", _derived(connection, planned))
+    is_there = planned.joins and _is_registered(connection, simulation_id)
+    if not is_there and not copy_rows(connection, found, target, simulation_id):
+        _insert(connection, "simulations", _derived(connection, planned, output))
+    _complete_parameters(connection, simulation_id, planned.source.parameters or {})
     connection.execute(
         "UPDATE main.simulations SET experiment_id = coalesce(?, experiment_id, ?),"
         " simulation_db_path = coalesce(nullif(simulation_db_path, ''), ?) WHERE simulation_id = ?",
         (
             experiment.experiment_id,
             experiment.default_id,
-            str(planned.source.path),
+            path_text(planned.source.path),
             simulation_id,
         ),
     )
@@ -138,6 +155,8 @@ def copy_rows(
     found: TableDefinition,
     target: TableDefinition,
     simulation_id: str,
+    *,
+    after: int = 0,
 ) -> int:
     """Copy the rows of a simulation; what the shard's table lacks is NULL, not a default.
 
@@ -146,6 +165,7 @@ def copy_rows(
         found: The table of the shard.
         target: The table of the output.
         simulation_id: The simulation.
+        after: The number after which rows are numbered, where they have no key of their own.
 
     Returns:
         The number of rows.
@@ -157,12 +177,28 @@ def copy_rows(
         if not found.column(column.name) and not column.not_null
     ]
     names = ", ".join([*columns, *lacking])
-    values = ", ".join([*columns, *(["NULL"] * len(lacking))])
+    number = quoted(target.key_names[0]) if after else ""
+    moved = (f"{name} + {after}" if name == number else name for name in columns)
+    values = ", ".join([*moved, *(["NULL"] * len(lacking))])
     return connection.execute(
         f"INSERT INTO main.{table} ({names}) SELECT {values} FROM shard.{table}"
         " WHERE simulation_id = ?",
         (simulation_id,),
     ).rowcount
+
+
+def highest_number(
+    connection: sqlite3.Connection, target: TableDefinition, simulation_id: str
+) -> int:
+    """Return the highest number of a simulation's rows; 0 where rows have a key of their own."""
+    if not target.is_numbered:
+        return 0
+    (highest,) = connection.execute(
+        f"SELECT max({quoted(target.key_names[0])}) FROM main.{quoted(target.name)}"
+        " WHERE simulation_id = ?",
+        (simulation_id,),
+    ).fetchone()
+    return max(highest or 0, 0)
 
 
 def column_list(table: TableDefinition) -> list[str]:
@@ -171,37 +207,80 @@ def column_list(table: TableDefinition) -> list[str]:
     return [SIMULATION_ID, *own] if table.merged else own
 
 
-def _derived(connection: sqlite3.Connection, planned: SimulationPlan) -> dict[str, Any]:
-    """Return the row of `simulations` for a run that has none: from its data, file and folder."""
-    simulation_id, source = planned.simulation_id, planned.source
-    steps, agents = connection.execute(
-        "SELECT (SELECT count(*) FROM main.simulation_steps WHERE simulation_id = :id),"
-        " (SELECT count(*) FROM main.agents WHERE simulation_id = :id)",
-        {"id": simulation_id},
+def _is_registered(connection: sqlite3.Connection, simulation_id: str) -> bool:
+    row = connection.execute(
+        "SELECT 1 FROM main.simulations WHERE simulation_id = ?", (simulation_id,)
     ).fetchone()
-    logged = connection.execute(
-        "SELECT timestamp, config_data FROM main.simulation_config WHERE simulation_id = ?"
-        " ORDER BY config_id LIMIT 1",
+    return row is not None
+
+
+def _complete_parameters(
+    connection: sqlite3.Connection, simulation_id: str, more: Mapping[str, Any]
+) -> None:
+    """Add parameters that a simulation does not have; see that SQLite can read them all."""
+    text, is_valid = connection.execute(
+        "SELECT parameters, json_valid(parameters) FROM main.simulations WHERE simulation_id = ?",
         (simulation_id,),
     ).fetchone()
-    written, config = logged or (None, None)
-    summary = {"steps": steps, "agents": agents} if steps or agents else None
-    parameters = read_sidecar(source.path) or json_object(config) or {}
-    ended = datetime.fromtimestamp(source.file.identity.mtime_ns / 1e9, UTC)
-    started = stored_time(datetime.fromtimestamp(written, UTC)) if _is_time(written) else None
+    if is_valid and not more:
+        return
+    have = json_object(text)
+    if have is None and not more:
+        return  # whatever it is, it stays
+    connection.execute(
+        "UPDATE main.simulations SET parameters = ? WHERE simulation_id = ?",
+        (json.dumps({**more, **(have or {})}), simulation_id),
+    )
+
+
+def _derived(
+    connection: sqlite3.Connection, planned: SimulationPlan, output: Structure
+) -> dict[str, Any]:
+    """Return the row of `simulations` for a run that has none: from its data, file and folder."""
+    simulation_id, source = planned.simulation_id, planned.source
+    counts = {
+        name: connection.execute(
+            f"SELECT count(*) FROM main.{table} WHERE simulation_id = ?", (simulation_id,)
+        ).fetchone()[0]
+        for name, table in (("steps", "simulation_steps"), ("agents", "agents"))
+        if table in output.tables
+    }
+    written, config = _logged_config(connection, simulation_id, output)
+    ended = _time(source.file.identity.mtime_ns / 1e9)
     return {
         "simulation_id": simulation_id,
-        "start_time": started,
-        "end_time": stored_time(ended),
-        "status": "unknown",
-        "parameters": json.dumps(parameters),
-        "results_summary": summary and json.dumps(summary),
-        "simulation_db_path": str(source.path.absolute()),
+        "start_time": _time(written),
+        "end_time": ended,
+        "status": planned.simulation.status or "unknown",
+        "parameters": json.dumps(json_object(config) or {}),
+        "results_summary": json.dumps(counts) if any(counts.values()) else None,
+        "simulation_db_path": path_text(source.path),
     }
 
 
-def _is_time(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and 0 < value < 2**33
+def _logged_config(
+    connection: sqlite3.Connection, simulation_id: str, output: Structure
+) -> tuple[object, object]:
+    """Return when a run wrote its configuration, and the configuration."""
+    table = output.tables.get("simulation_config")
+    if table is None or not (table.column("timestamp") and table.column("config_data")):
+        return None, None
+    row = connection.execute(
+        "SELECT timestamp, config_data FROM main.simulation_config WHERE simulation_id = ?"
+        f" ORDER BY {', '.join(map(quoted, table.key_names))} LIMIT 1",
+        (simulation_id,),
+    ).fetchone()
+    return row or (None, None)
+
+
+def _time(seconds: object) -> str | None:
+    """Return a time in the form in which it is stored; None for what no calendar knows."""
+    if not isinstance(seconds, int | float) or seconds <= 0:
+        return None
+    try:
+        return stored_time(datetime.fromtimestamp(seconds, UTC))
+    except (OverflowError, OSError, ValueError):
+        return None
 
 
 def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:

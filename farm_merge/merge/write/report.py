@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.merge.plan.describe import describe_left_out, describe_outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from farm_merge.merge.plan.plan import Action, LeftOut, Outcome
+    from farm_merge.merge.plan.plan import Action, LeftOut, Outcome, Plan, SimulationPlan
 
 __all__ = ["MergeReport", "describe_report"]
 
@@ -38,6 +39,50 @@ class MergeReport:
     archived: tuple[tuple[Path, Path], ...]
     seconds: float
 
+    @classmethod
+    def of(
+        cls, plan: Plan, written: Iterable[SimulationPlan], left_out: Iterable[LeftOut]
+    ) -> MergeReport:
+        """Return what became of a plan.
+
+        Args:
+            plan: The plan.
+            written: What was written, with the rows that were counted on the way.
+            left_out: Inputs that changed, went, or turned out damaged meanwhile.
+        """
+        return cls(
+            plan.output.path,
+            (*(planned.outcome for planned in written), *plan.settled),
+            (*left_out, *plan.left_out),
+            plan.details,
+            plan.notes,
+            archived=(),
+            seconds=0.0,
+        )
+
+    @property
+    def in_output(self) -> list[Path]:
+        """The inputs of which all simulations are in the output."""
+        kept = {left_out.path for left_out in self.left_out}
+        paths = dict.fromkeys(outcome.path for outcome in self.simulations)
+        return [path for path in paths if path not in kept]
+
+    @property
+    def files(self) -> dict[str, int]:
+        """How many databases were found, by what became of them: each is counted once."""
+        merged = {outcome.path for outcome in self.simulations if outcome.action.writes}
+        there = {outcome.path for outcome in self.simulations} - merged
+        left_out = {left_out.path for left_out in self.left_out} - merged
+        there -= left_out
+        return {"merged": len(merged), "already there": len(there), "left out": len(left_out)}
+
+    @property
+    def unfinished(self) -> int:
+        """How many simulations were merged whose runs ended without saying so."""
+        return sum(
+            outcome.action.writes and outcome.status == "running" for outcome in self.simulations
+        )
+
     @property
     def counts(self) -> dict[Action, int]:
         """The number of simulations by what happened to them."""
@@ -58,6 +103,8 @@ def describe_report(report: MergeReport) -> dict[str, Any]:
     """Return what a merge did as plain data."""
     return {
         "output": str(report.output),
+        "files": report.files,
+        "unfinished": report.unfinished,
         "simulations": list(map(describe_outcome, report.simulations)),
         "left_out": list(map(describe_left_out, report.left_out)),
         "details": list(report.details),

@@ -84,14 +84,16 @@ def _write(source: Input, target: Target, shard: Path, *, with_indexes: bool) ->
     with closing(connect(file_uri(shard))) as connection:
         make_disposable(connection)
         with transaction(connection):
-            for statement in target.shard_tables:
+            for statement in target.shard_tables(source.mapping):
                 connection.execute(statement)
         with readable(source.file) as uri:
             connection.execute("ATTACH DATABASE ? AS source", (uri,))
+            if source.traits.renamed:
+                _write_names(connection, source)
             with transaction(connection):
                 for table in source.mapping.tables:
                     _fill(connection, source, table, target.want.tables[folded(table.target)])
-                for statement in target.shard_indexes if with_indexes else ():
+                for statement in target.shard_indexes(source.mapping) if with_indexes else ():
                     connection.execute(statement)
 
 
@@ -113,11 +115,24 @@ def _fill(
         if folded(column.name) not in given and not column.not_null:
             columns[column.name] = "NULL"
     names, expressions = ", ".join(map(quoted, columns)), ", ".join(columns.values())
+    where = f" WHERE {table.simulation} IS NOT NULL" if _skips_orphans(source) else ""
     try:
         connection.execute(
             f"{verb} INTO main.{quoted(table.target)} ({names})"
-            f" SELECT {expressions} {table.origin}{order}",
-            {SIMULATION_ID: source.simulations[0].simulation_id or ""},
+            f" SELECT {expressions} {table.origin}{where}{order}",
+            source.bindings,
         )
     except sqlite3.IntegrityError as exc:
         raise ShardError(str(exc), path=source.path, table=table.source) from exc
+
+
+def _skips_orphans(source: Input) -> bool:
+    contents = source.contents
+    return bool(contents and contents.choices.orphan_rows and not contents.choices.carries_orphans)
+
+
+def _write_names(connection: sqlite3.Connection, source: Input) -> None:
+    """Write what simulations are called that the file calls otherwise."""
+    connection.execute("CREATE TEMP TABLE renamed (own_id PRIMARY KEY, name) WITHOUT ROWID")
+    names = ((run.own_id, run.simulation_id) for run in source.simulations if run.own_id)
+    connection.executemany("INSERT INTO temp.renamed VALUES (?, ?)", names)

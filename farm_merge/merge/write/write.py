@@ -12,6 +12,7 @@ from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.inputs.inspect import inspect_file
 from farm_merge.merge.options import Progress
 from farm_merge.merge.plan.plan import LeftOut, SimulationPlan, unmergeable
+from farm_merge.merge.tables.changes import change
 from farm_merge.merge.write.attach import copy_simulation
 from farm_merge.merge.write.check import check_new_output, require_same_as_inputs
 from farm_merge.merge.write.graft import DEFAULT_PAGE_SIZE, Graft, register_grafted
@@ -19,7 +20,7 @@ from farm_merge.merge.write.registry import ExperimentFields
 from farm_merge.merge.write.rewrite import as_shard
 from farm_merge.publish import building, existing_output, new_output, settle_output
 from farm_merge.schema import create_schema
-from farm_merge.sqlite import attached, sqlite3
+from farm_merge.sqlite import attached, sqlite3, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -100,8 +101,8 @@ class _Writer:
             settle_output(self._plan.output.path)
             return
         with existing_output(self._plan.output.path) as connection:
-            for statement in self._plan.target.additions:
-                connection.execute(statement)
+            with transaction(connection, "IMMEDIATE"):
+                change(connection, self._plan.target.have, self._plan.target.want)
             self._copy(connection, self._plan.to_write)
 
     def build(self, partial: Path) -> None:
@@ -133,9 +134,8 @@ class _Writer:
         page_size = first.file.header.page_size if first else DEFAULT_PAGE_SIZE
         with building(partial) as connection:
             connection.execute(f"PRAGMA page_size={page_size}")
-            create_schema(connection)
-            for statement in self._plan.target.additions:
-                connection.execute(statement)
+            create_schema(connection, registry_only=self._plan.target.alone)
+            change(connection, self._plan.target.have, self._plan.target.want)
 
     def _graft(self, partial: Path) -> list[SimulationPlan]:
         """Write what can be grafted; return what has to be copied row by row."""
@@ -152,7 +152,7 @@ class _Writer:
         """Copy simulations row by row; an input that changed or went is left out."""
         for path, group in groupby(simulations, key=lambda planned: planned.source.path):
             try:
-                self._copy_input(connection, [_counted(planned) for planned in group])
+                self._copy_input(connection, [self._counted(planned) for planned in group])
             except ShardError as exc:
                 if self._options.on_bad_shard == "stop":
                     raise
@@ -171,6 +171,15 @@ class _Writer:
                 )
                 self.written.simulations.append(planned)
                 self._tell(str(planned.outcome))
+
+    def _counted(self, planned: SimulationPlan) -> SimulationPlan:
+        """Return a simulation with its rows counted, which a brief inspection does not do."""
+        if planned.source.contents is not None:
+            return planned
+        require_unchanged(planned.source.file)
+        contents = inspect_file(planned.source.file, self._options).contents
+        assert contents is not None  # noqa: S101  (it was read whole)
+        return planned.with_contents(contents)
 
     def _advance(self, rows: int) -> None:
         self._done += rows
@@ -198,13 +207,3 @@ def _suspecting_pages() -> Iterator[None]:
         raise  # a full disk, say: that is not about what is in the pages
     except (OutputError, sqlite3.DatabaseError) as exc:
         raise DamagedGraftError(str(exc)) from exc
-
-
-def _counted(planned: SimulationPlan) -> SimulationPlan:
-    """Return a simulation with its rows counted, which a brief inspection does not do."""
-    if planned.source.contents is not None:
-        return planned
-    require_unchanged(planned.source.file)
-    contents = inspect_file(planned.source.file).contents
-    assert contents is not None  # noqa: S101  (it was read whole)
-    return planned.with_contents(contents)

@@ -1,0 +1,155 @@
+"""Running: is there evidence that a run still writes its file?
+
+The word `running` is none: AgentFarm wrote it into finished runs for years, and a run that was
+killed says it for ever. Evidence is a lock that another process holds, a process of this machine
+that has the file open to write it (a connection that is idle in rollback mode holds no lock), or
+the word together with a write within the last minute.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import sys
+import time
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import FileIO
+
+    from farm_merge.merge.inputs.file import InputFile
+    from farm_merge.merge.inputs.input import Input, SimulationInFile
+
+__all__ = ["OpenFiles", "is_locked", "is_wal_locked", "with_evidence"]
+
+# The bytes that SQLite locks (https://www.sqlite.org/fileformat2.html, section 1.3.2, and
+# https://www.sqlite.org/walformat.html, section 2.3.1).
+_PENDING_BYTE, _LOCKED_BYTES = 0x40000000, 512
+_WAL_WRITE_LOCK = 120
+
+# struct flock: its fields are in another order on macOS.
+_LINUX, _MACOS = "hhqqi", "qqihh"
+
+
+def is_locked(file: FileIO) -> bool:
+    """Return whether another process is in a transaction that writes a database.
+
+    It must not be open in this process: closing a descriptor drops the process's own locks.
+    """
+    return _has_lock(file, _PENDING_BYTE, _LOCKED_BYTES)
+
+
+def is_wal_locked(path: Path) -> bool:
+    """Return whether another process is in a transaction that writes the WAL of a database.
+
+    Raises:
+        OSError: If the file cannot be opened.
+    """
+    index = path.with_name(f"{path.name}-shm")
+    if not index.exists():
+        return False
+    with index.open("rb", buffering=0) as file:
+        return _has_lock(file, _WAL_WRITE_LOCK, 1)
+
+
+def _has_lock(file: FileIO, start: int, length: int) -> bool:
+    """Ask the kernel, which disturbs nobody."""
+    if sys.platform == "darwin":
+        asked = struct.pack(_MACOS, start, length, 0, fcntl.F_RDLCK, 0)
+        *_, kind, _ = struct.unpack(_MACOS, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    else:
+        asked = struct.pack(_LINUX, fcntl.F_RDLCK, 0, start, length, 0)
+        kind, *_ = struct.unpack(_LINUX, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    return bool(kind != fcntl.F_UNLCK)
+
+
+class OpenFiles:
+    """The files that other processes of this machine have open, looked up when first asked for."""
+
+    def writer(self, file: InputFile) -> str:
+        """Return which process has a file open to write it; empty if none is known to."""
+        found = self._descriptors().get((file.identity.device, file.identity.inode), ())
+        return next((_process(path) for path in found if _is_writable(path)), "")
+
+    @cache  # noqa: B019  (it lives as long as a merge)
+    def _descriptors(self) -> dict[tuple[int, int], list[Path]]:
+        """Return the descriptors of files, in `/proc/PID/fd`, by device and inode."""
+        descriptors: dict[tuple[int, int], list[Path]] = {}
+        for path in _foreign_descriptors():
+            try:
+                found = path.stat()
+            except OSError:  # closed meanwhile, or another user's
+                continue
+            descriptors.setdefault((found.st_dev, found.st_ino), []).append(path)
+        return descriptors
+
+
+def _foreign_descriptors() -> Iterator[Path]:
+    own = str(os.getpid())
+    proc = Path("/proc")
+    processes = proc.iterdir() if (proc / "self" / "fdinfo").is_dir() else iter(())
+    for process in processes:
+        if process.name.isdigit() and process.name != own:
+            try:
+                yield from (process / "fd").iterdir()
+            except OSError:
+                continue
+
+
+def _is_writable(descriptor: Path) -> bool:
+    info = descriptor.parents[1] / "fdinfo" / descriptor.name
+    try:
+        lines = info.read_text().splitlines()
+        flags = next(line.split()[1] for line in lines if line.startswith("flags:"))
+    except (OSError, StopIteration):
+        return False
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _process(descriptor: Path) -> str:
+    process = descriptor.parents[1]
+    try:
+        name = (process / "comm").read_text().strip()
+    except OSError:
+        name = "unknown"
+    return f"process {process.name} ({name})"
+
+
+def with_evidence(source: Input, open_files: OpenFiles, settle: float) -> Input:
+    """Return an input with the evidence that its simulations still run.
+
+    Args:
+        source: The input.
+        open_files: What other processes have open.
+        settle: After how many seconds without a write a run that says so does not run any more.
+    """
+    if source.file.snapshot is not None or all(run.has_ended for run in source.simulations):
+        return source
+    writer = open_files.writer(source.file)
+    quiet = time.time() - _last_write(source.file)
+
+    def evidence(simulation: SimulationInFile) -> str:
+        if simulation.has_ended:
+            return ""
+        if writer:
+            return f"{writer} has it open"
+        if simulation.status == "running" and quiet < settle:
+            return f"says that it is running, and wrote {max(quiet, 0):.0f} s ago"
+        return ""
+
+    return replace(
+        source,
+        simulations=tuple(
+            replace(simulation, evidence=evidence(simulation)) for simulation in source.simulations
+        ),
+    )
+
+
+def _last_write(file: InputFile) -> float:
+    identities = (file.identity, *(identity for _, identity in file.companions))
+    return max(identity.mtime_ns for identity in identities) / 1e9
