@@ -132,11 +132,8 @@ class _GrowingTree:
         """Append a tree of a shard."""
         if len(branch.leaves):
             first = self._close_tail(branch)
-            if first < len(branch.leaves):
-                skipped = int(branch.lengths[:first].sum())
-                self._push(
-                    branch.leaves[first:], branch.separators[skipped:], branch.lengths[first:]
-                )
+            skipped = int(branch.lengths[:first].sum())
+            self._push(branch.leaves[first:], branch.separators[skipped:], branch.lengths[first:])
         self._tail += branch.tail
         self._pack()
 

@@ -13,7 +13,7 @@ from farm_merge.merge.pages.cells import Pages
 from farm_merge.merge.pages.dissect import dissect
 from farm_merge.merge.pages.header import read_header
 from farm_merge.merge.pages.join import GrowingFile
-from farm_merge.merge.pages.transplant import transplant
+from farm_merge.merge.pages.transplant import Branch, transplant
 from farm_merge.merge.pages.trees import read_trees
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
@@ -148,6 +148,42 @@ def test_the_header_agrees_with_itself(write):
     assert raw.number(28) == raw.header.pages == len(raw.data) // 512
     same = {*range(100)} - {*range(24, 32), *range(92, 96)}
     assert all(raw.data[place] == before.data[place] for place in same)
+
+
+def test_the_counter_of_changes_may_be_large(write):
+    paths, output = [write("a", [30] * 400)], write("output", [])
+    raw = Raw(output)
+    for place in (24, 92):
+        raw.put(place, 0x01FFFFFF)
+    raw.save()
+    raw = require_joined(paths, graft(paths, output))
+    assert raw.number(24) == raw.number(92) == 0x02000000
+
+
+@pytest.mark.parametrize("last", range(96, 102))
+def test_an_interior_page_takes_just_as_much_as_it_has_room_for(write, last):
+    """Cells that fill it to the byte, and to one byte more or less."""
+    lengths = [*[93] * 4, last] * 40
+    output = write("output", [])
+    file = GrowingFile(output, [Raw(output).roots["t"]], threading.Lock())
+    leaf = bytes([LEAF]) + bytes(511)
+    cells = [
+        bytes([length - 1, number]) + bytes(length - 2) for number, length in enumerate(lengths)
+    ]
+    joined = np.frombuffer(b"".join(cells), np.uint8)
+    leaves = file.append(*[leaf] * len(lengths))
+    file.add([Branch(leaves, joined, np.array(lengths), [b"\1a"])])
+    file.finish()
+    raw = Raw.__new__(Raw)
+    raw.data, raw.header, raw.page_size = bytearray(output.read_bytes()), file.header, 512
+    root = 2
+    assert len(raw.data) == 512 * raw.number(28)
+    interior = [page for page in raw.tree(root) if raw.kind(page) != LEAF]
+    for page in interior:
+        assert min(raw.cells(page)) >= raw.pointers(page)[-1] + 2
+    assert max(len(raw.cells(page)) for page in interior) == (5 if last <= 98 else 4)
+    found = [bytes(raw.data[cell : cell + raw.length(cell)]) for cell in raw.rows(root)]
+    assert found == [*cells, b"\1a"]
 
 
 def test_what_was_joined_can_be_joined_again(write):
