@@ -16,7 +16,7 @@ from farm_merge.errors import ConflictError, DamagedGraftError, OutputError, Sha
 from farm_merge.merge import merge_shards
 from farm_merge.merge.pages.join import GrowingFile
 from farm_merge.merge.plan.plan import Action, Outcome
-from farm_merge.merge.write import graft, write
+from farm_merge.merge.write import check, graft, write
 from farm_merge.merge.write.check import check_new_output
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import file_uri, sqlite3
@@ -294,6 +294,19 @@ def test_what_fails_its_check_row_by_row_as_well_is_not_published(shards, tmp_pa
     assert not (tmp_path / "exp.db").exists()
 
 
+def test_a_full_disk_is_not_damage_of_pages(shards, tmp_path, monkeypatch, messages):
+    """The same again row by row would only fill it once more."""
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(write, "register_grafted", full)
+    with pytest.raises(OutputError, match=r"exp\.db: cannot be written \(database or disk is full"):
+        merged_with(messages, shards, tmp_path / "exp.db")
+    assert not any("row by row" in message for message in messages)
+    assert not (tmp_path / "exp.db").exists()
+
+
 @pytest.fixture
 def output(shards, tmp_path):
     merge_shards(shards, tmp_path / "exp.db", engine="graft")
@@ -355,10 +368,29 @@ def test_the_check_leaves_the_file_as_it_was(output):
     assert query(output, "SELECT id FROM agent_states LIMIT 1") == [("a:agent_0-0",)]
 
 
-def test_a_computed_id_that_an_index_needs_is_not_hidden(output):
-    query(output, "CREATE INDEX by_id ON agent_states (simulation_id, id)")
+@pytest.mark.parametrize(
+    ("changes", "is_hidden"),
+    [
+        ([], True),
+        (["CREATE INDEX by_id ON agent_states (simulation_id, id)"], False),
+        (["ALTER TABLE agent_states ADD COLUMN mood TEXT CHECK (id <> 'x')"], False),
+    ],
+)
+def test_computed_ids_are_hidden_while_rows_are_checked(output, monkeypatch, changes, is_hidden):
+    """SQLite would compute the id of every row; but not where another part of the schema needs it."""
+    for statement in changes:
+        query(output, statement)
+    seen = []
+
+    def look(partial):  # called when the check has begun
+        seen.extend(query(partial, "SELECT sql FROM sqlite_schema WHERE name = 'agent_states'"))
+
+    monkeypatch.setattr(check, "sync", look)
     check_new_output(output, plans(output))
+    ((text,),) = seen
+    assert ("GENERATED" not in text) == is_hidden
     assert query(output, "PRAGMA integrity_check") == [("ok",)]
+    assert query(output, "SELECT id FROM agent_states LIMIT 1") == [("a:agent_0-0",)]
 
 
 def test_tables_with_more_columns_than_todays_are_checked(shards, tmp_path):
