@@ -115,6 +115,10 @@ def swap_registry(raw, table="resource_states"):
     swap(raw, raw.at(raw.roots["simulations"]), raw.at(middle_leaf(raw, table)), raw.page_size)
 
 
+def ledger_of_no_type(raw):
+    raw.data[raw.at(raw.roots["merged_shards"])] = 7
+
+
 OUT_OF_ORDER = {
     "pointers swapped": swap_pointers,
     "neighbours swapped": swap_neighbours,
@@ -136,6 +140,7 @@ MALFORMED = {
     "a page of no type": page_of_no_type,
     "a cell outside": point_outside,
     "the registry swapped": swap_registry,
+    "a ledger of no type": ledger_of_no_type,
 }
 
 

@@ -92,7 +92,7 @@ def test_a_damaged_shard_is_left_out_by_name_and_the_others_are_merged(
     assert content(output) == union(first, last)
 
 
-@pytest.mark.parametrize("change", damage.OUT_OF_ORDER.values(), ids=damage.OUT_OF_ORDER)
+@pytest.mark.parametrize("change", EVERY_DAMAGE.values(), ids=EVERY_DAMAGE)
 def test_a_damaged_shard_stops_the_merge_by_name(shards, tmp_path, change):
     damage.damaged(shards[1], change)
     with pytest.raises(ShardError, match=r"m\.db: damaged; SQLite's integrity_check says: "):
