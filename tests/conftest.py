@@ -103,6 +103,14 @@ def query(path: Path | str, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return connection.execute(sql, values).fetchall()
 
 
+def vacuumed(path: Path, *pragmas: str) -> Path:
+    """Write a database anew, as pragmas say that only count for the connection that vacuums."""
+    with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
+        for statement in (*pragmas, "VACUUM"):
+            connection.execute(statement)
+    return path
+
+
 def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return every data row with the types of its values, by table."""
     with closing(sqlite3.connect(file_uri(path, mode="ro"), uri=True)) as connection:

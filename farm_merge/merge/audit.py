@@ -138,9 +138,9 @@ def _check(output: Output) -> tuple[int, list[str], list[str]]:
 
 
 def _damage(connection: sqlite3.Connection) -> Iterator[str]:
-    for (verdict,) in connection.execute("PRAGMA main.quick_check"):
+    for (verdict,) in connection.execute("PRAGMA main.integrity_check"):
         if verdict != "ok":
-            yield f"damaged; SQLite's quick_check says: {verdict}"
+            yield f"damaged; SQLite's integrity_check says: {verdict}"
 
 
 def _dangling(connection: sqlite3.Connection) -> Iterator[str]:

@@ -11,6 +11,7 @@ from farm_merge.errors import InvalidOptionError, OutputError
 from farm_merge.merge import audit, merge_shards
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
+from tests.merge.damage import damaged, swap_pointers
 from tests.merge.eras import write_era
 
 
@@ -92,6 +93,16 @@ def test_rows_that_point_nowhere_are_told_and_no_problem(make_shard, tmp_path):
 def test_what_was_written_and_not_merged_is_told(make_shard):
     report = audit(make_shard("a"))
     assert report.notes == ("1 simulations were written here, and never merged",)
+
+
+def test_rows_out_of_order_are_found(make_shard, tmp_path):
+    """Those by whose key SQLite does not find them."""
+    merge_shards([make_shard("a", steps=200)], tmp_path / "exp.db")
+    damaged(tmp_path / "exp.db", swap_pointers)
+    assert any(
+        "SQLite's integrity_check says: row not in PRIMARY KEY order" in problem
+        for problem in audit(tmp_path / "exp.db").problems
+    )
 
 
 def test_damage_is_told(merged):

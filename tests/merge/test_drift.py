@@ -142,7 +142,7 @@ def test_a_key_that_the_output_has_stays_and_the_remedy_works(tmp_path):
     second = run(tmp_path / "b.db", "CREATE TABLE t (k, v PRIMARY KEY)", "1, 5")
     output, new = tmp_path / "exp.db", tmp_path / "NEW.db"
     merge(output, first)
-    with pytest.raises(ShardError, match=rf"farm-merge {output} FILES -o NEW\.db"):
+    with pytest.raises(ShardError, match=rf"farm-merge {output} {second} -o NEW\.db"):
         merge_shards([second], output)
     merge(new, output, second)
     assert query(new, "SELECT simulation_id, k, v FROM t") == [("a", 1, 5), ("b", 1, 5)]

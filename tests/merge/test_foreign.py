@@ -11,7 +11,9 @@ from farm_merge.merge import Action, audit, inspect_shard, merge_shards, plan_me
 from farm_merge.merge.tables.parser import parse_index, parse_table
 from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query
+from tests.merge.damage import swap_pointers
 from tests.merge.eras import write
+from tests.merge.pages.raw import Raw
 
 
 def columns(path, table):
@@ -420,3 +422,34 @@ def test_an_unfinished_statement_is_refused():
 def test_a_file_without_tables_holds_nothing_to_merge(tmp_path):
     with pytest.raises(ShardError, match="no table of data"):
         inspect_shard(write(tmp_path / "x.db", "CREATE VIEW v AS SELECT 1"))
+
+
+def test_rows_out_of_order_are_damage(tmp_path):
+    """Rows of a table WITHOUT ROWID are searched by their key."""
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT) WITHOUT ROWID",
+        "WITH RECURSIVE c (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM c WHERE n < 900)"
+        " INSERT INTO t SELECT n, 'b' || n FROM c",
+    )
+    raw = Raw(source)
+    swap_pointers(raw, "t")
+    raw.save()
+    with pytest.raises(ShardError, match=r"run\.db: damaged; SQLite's integrity_check says: row"):
+        merge_shards([source], tmp_path / "exp.db")
+
+
+def test_an_index_out_of_order_costs_no_row_of_a_table_with_rowids(tmp_path, merge):
+    """Such rows are read from first to last, and the index is made anew."""
+    source = write(
+        tmp_path / "run.db",
+        "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)",
+        "CREATE INDEX by_b ON t (b)",
+        "WITH RECURSIVE c (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM c WHERE n < 900)"
+        " INSERT INTO t SELECT n, 'b' || n FROM c",
+    )
+    raw = Raw(source)
+    swap_pointers(raw, "by_b")
+    raw.save()
+    output = merge(source)
+    assert query(output, "SELECT count(*), count(DISTINCT b) FROM t") == [(900, 900)]

@@ -15,7 +15,10 @@ from farm_merge.errors import OutputError, ShardError
 from farm_merge.merge.inputs.file import has_graftable_pages, look_at, require_unchanged
 from farm_merge.merge.inputs.input import Contents
 from farm_merge.merge.inputs.transcode import insert_exactly
-from farm_merge.merge.pages.graft import Grafting, dissect, is_index_tree, transplant
+from farm_merge.merge.pages.dissect import dissect
+from farm_merge.merge.pages.join import GrowingFile
+from farm_merge.merge.pages.transplant import transplant
+from farm_merge.merge.pages.trees import is_index_tree
 from farm_merge.merge.plan.plan import LeftOut
 from farm_merge.merge.tables.definition import SIMULATION_ID
 from farm_merge.merge.tables.match import matching_trees
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from farm_merge.merge.inputs.file import InputFile
     from farm_merge.merge.inputs.input import Input
     from farm_merge.merge.options import Engine
-    from farm_merge.merge.pages.graft import Branch, Dissected
+    from farm_merge.merge.pages.dissect import Dissected
+    from farm_merge.merge.pages.transplant import Branch
     from farm_merge.merge.plan.plan import SimulationPlan
     from farm_merge.merge.plan.target import Target
     from farm_merge.merge.write.load import Loaded, Metadata
@@ -68,7 +72,7 @@ class Grafted:
     Attributes:
         written: Those that were, with the rows and the fingerprint that were read on the way.
         to_copy: Those that have to be copied row by row.
-        damaged: Why inputs are not what the file format says.
+        damaged: Inputs that changed, went, or cannot be read, and why.
     """
 
     written: list[SimulationPlan] = field(default_factory=list)
@@ -119,7 +123,7 @@ class Graft:
                 if root.table not in METADATA_TABLES
             }
         self._trees = list(roots)
-        self._grafting = Grafting(partial, roots.values(), self._workers.lock)
+        self._file = GrowingFile(partial, roots.values(), self._workers.lock)
 
     def run(
         self, to_write: Sequence[SimulationPlan], advance: Callable[[SimulationPlan], None]
@@ -150,11 +154,11 @@ class Graft:
                         done = future.result()
                     except ShardError as exc:
                         result.damaged.append(LeftOut.because_of(group[0].source.path, exc))
-                    except ValueError as exc:
-                        result.damaged.append(LeftOut(group[0].source.path, str(exc)))
+                    except ValueError:  # whether its rows can be read is for SQLite to say
+                        result.to_copy += group
                     else:
                         self._join(group, done, keep, result, advance)
-            self._grafting.finish()
+            self._file.finish()
         except WorkerDiedError as exc:
             raise OutputError(
                 "a process that was copying pages was killed, perhaps for want of memory; nothing"
@@ -163,7 +167,7 @@ class Graft:
                 remedy="run the merge again, with fewer `jobs=`",
             ) from exc
         finally:
-            self._grafting.close()
+            self._file.close()
         return result
 
     def _groups(
@@ -186,7 +190,7 @@ class Graft:
                 result.to_copy += group
 
     def _may_graft(self, source: Input) -> bool:
-        page_size = self._grafting.header.page_size
+        page_size = self._file.header.page_size
         if not self._target.fits(source):
             return page_size == DEFAULT_PAGE_SIZE
         same_size = source.file.header.page_size == page_size
@@ -206,7 +210,7 @@ class Graft:
         if shard is None:
             return None
         contents = Contents(loaded.fingerprint, (self._count(shard),))
-        branches = transplant(shard, self._grafting.file, self._grafting.pages)
+        branches = transplant(shard, self._file.descriptor, self._file.allocator)
         return _Transplanted(contents, loaded.metadata, branches)
 
     def _dissect(self, loaded: Loaded) -> Dissected | None:
@@ -230,7 +234,7 @@ class Graft:
         Raises:
             ValueError: If an index has more or fewer.
         """
-        rows = dict(zip(self._trees, shard.rows, strict=True))
+        rows = {name: tree.rows for name, tree in zip(self._trees, shard.trees, strict=True)}
         for table, definition in self._output.content.items():
             for index in self._output.indexes.get(table, ()):
                 if not index.where and rows[index.name] != rows[definition.name]:
@@ -249,7 +253,7 @@ class Graft:
         if done is None:
             result.to_copy += group
             return
-        self._grafting.add(done.branches)
+        self._file.add(done.branches)
         keep(done.metadata)
         for planned in group:
             is_counted = planned.source.contents is not None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import OutputError, ShardError
+from farm_merge.errors import DamagedGraftError, OutputError, ShardError
 from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.inputs.inspect import inspect_file
 from farm_merge.merge.options import Progress
@@ -23,7 +24,7 @@ from farm_merge.schema import EXPERIMENT_MARK, create_schema, mark_as_experiment
 from farm_merge.sqlite import attached, sqlite3, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from farm_merge.merge.options import Options, ReportProgress
@@ -71,6 +72,11 @@ def write_plan(plan: Plan, options: Options, folder: Path, report: ReportProgres
         elif plan.to_write:
             with new_output(output) as partial:
                 writer.build(partial)
+    except DamagedGraftError as exc:
+        if options.engine != "attach":
+            raise
+        reason = f"does not pass its check, so {kept}; please report this ({exc})"
+        raise OutputError(reason, path=output) from exc
     except (sqlite3.Error, OSError) as exc:
         raise OutputError(f"cannot be written ({exc}); {kept}", path=output) from exc
     return writer.written
@@ -107,16 +113,21 @@ class _Writer:
         to_copy = list(self._plan.to_write)
         if self._options.engine != "attach":
             to_copy = self._graft(partial)
+        with _suspecting_pages() if self.written.simulations else nullcontext():
+            self._complete(partial, to_copy)
+
+    def _complete(self, partial: Path, to_copy: list[SimulationPlan]) -> None:
+        """Register what was grafted, copy the rest, and check all of it."""
+        grafted = list(self.written.simulations)
         verify = self._options.verify
         with building(partial) as connection:
-            grafted = list(self.written.simulations)
             register_grafted(connection, grafted, self._experiment, self._folder)
             if verify == "content":
                 require_same_as_inputs(connection, grafted, self._plan.target, self._folder)
             self._copy(connection, to_copy)
         if verify != "none":
             self._report(Progress("verify", self._done, self._done))
-            check_new_output(partial, self.written.simulations, verify)
+            check_new_output(partial, self.written.simulations)
 
     def _create(self, partial: Path) -> None:
         """Make the tables of a new output, with the page size of the first shard."""
@@ -184,3 +195,18 @@ class _Writer:
     def _tell(self, message: str = "") -> None:
         total = max(self._done, self._rows)
         self._report(Progress("copy", self._done, total, message))
+
+
+@contextmanager
+def _suspecting_pages() -> Iterator[None]:
+    """Take an error in an output that holds copied pages for damage of those pages.
+
+    Raises:
+        DamagedGraftError: In its place.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError:
+        raise  # a full disk, say: that is not about what is in the pages
+    except (OutputError, sqlite3.DatabaseError) as exc:
+        raise DamagedGraftError(str(exc)) from exc
