@@ -32,7 +32,7 @@ from farm_merge.merge.pages.header import HEADER_BYTES, read_header
 from farm_merge.merge.pages.transplant import PageAllocator, write_at, write_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -53,7 +53,7 @@ class GrowingFile:
 
     Args:
         path: The database: made by SQLite, with empty tables.
-        roots: The page numbers of the roots of its b-trees, from 1.
+        roots: The page numbers of the roots of its b-trees, from 1, by the trees' names.
         lock: What keeps those apart that write leaves.
 
     Attributes:
@@ -62,24 +62,26 @@ class GrowingFile:
         allocator: Gives out its pages.
     """
 
-    def __init__(self, path: Path, roots: Iterable[int], lock: AbstractContextManager[Any]) -> None:
+    def __init__(
+        self, path: Path, roots: Mapping[str, int], lock: AbstractContextManager[Any]
+    ) -> None:
         self.descriptor = os.open(path, os.O_RDWR)
         self.header = read_header(os.pread(self.descriptor, HEADER_BYTES, 0))
         self.allocator = PageAllocator(self.header, lock)
-        self._trees = [_GrowingTree(self, root) for root in roots]
+        self._trees = {name: _GrowingTree(self, root) for name, root in roots.items()}
 
-    def add(self, branches: Sequence[Branch]) -> None:
-        """Append the trees of a shard, which come after all that were added before.
+    def add(self, branches: Mapping[str, Branch]) -> None:
+        """Append trees of a shard, which come after all that were added before.
 
         Args:
-            branches: Its trees, in the order of the database's.
+            branches: Its trees, by the names that they have in the database.
         """
-        for tree, branch in zip(self._trees, branches, strict=True):
-            tree.add(branch)
+        for name, branch in branches.items():
+            self._trees[name].add(branch)
 
     def finish(self) -> None:
         """Write what is above the leaves, and the header (section 1.3); close the file."""
-        for tree in self._trees:
+        for tree in self._trees.values():
             tree.finish()
         head = bytearray(os.pread(self.descriptor, HEADER_BYTES, 0))
         # The number of pages is valid where the change counter is that for which it was written.

@@ -21,24 +21,20 @@ __all__ = ["matching_trees"]
 
 
 @lru_cache(maxsize=64)
-def matching_trees(output: Structure, shard: Structure) -> Mapping[str, str | None] | None:
+def matching_trees(output: Structure, shard: Structure) -> Mapping[str, str] | None:
     """Pair the b-trees of an output's content with those of a shard, by their names.
 
     Returns:
-        For every tree of the output that of the shard, None where the shard has no such table; or
-        None for the whole, if a table of the shard is not built like the output's.
+        For every tree of the output that of the shard, where the shard has the table; None, if a
+        table of the shard is not built like the output's.
     """
-    if shard.content.keys() - output.content.keys():
-        return None
-    pairs: dict[str, str | None] = {}
-    for table, mine in output.content.items():
-        theirs = shard.content.get(table)
+    pairs: dict[str, str] = {}
+    for table, theirs in shard.content.items():
+        mine = output.content.get(table)
+        if mine is None:
+            return None
         indexes = output.indexes.get(table, ())
         uniques = range(len(mine.uniques))
-        if theirs is None:
-            names = (mine.name, *(index.name for index in indexes))
-            pairs |= dict.fromkeys(names) | dict.fromkeys(_unique_name(mine, n) for n in uniques)
-            continue
         named = {_shape(index): index.name for index in shard.indexes.get(table, ())}
         if not _is_prefix(theirs, mine) or any(_shape(index) not in named for index in indexes):
             return None

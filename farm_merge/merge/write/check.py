@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -130,18 +130,28 @@ def check_new_output(partial: Path, written: Sequence[SimulationPlan]) -> None:
     # was rewritten. Where rows are in order, all between are of it too: nobody has to look at ids.
     by_simulation = any(len(planned.source.simulations) > 1 for planned in written)
     with _computed_ids_hidden(partial) as structure:
-
-        def problem(table: str) -> str | None:
-            return _problem(partial, structure.tables[table], expected[table], by_simulation)
-
         # The largest first, so that no core waits long for the last.
-        tables = sorted(structure.tables, key=lambda table: -expected[table].total())
-        with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
-            on_disk = pool.submit(sync, partial)
-            for table, found in zip(tables, pool.map(problem, tables), strict=True):
-                if found:
-                    raise DamagedGraftError(found, table=table)
-            on_disk.result()
+        tables = deque(sorted(structure.tables, key=lambda table: -expected[table].total()))
+
+        def prove() -> None:
+            with closing(connect(file_uri(partial, mode="ro", immutable=1))) as connection:
+                for table in _taken_from(tables):
+                    _prove(connection, structure.tables[table], expected[table], by_simulation)
+
+        cores = os.cpu_count() or 1
+        with ThreadPoolExecutor(cores + 1) as pool:
+            work = [pool.submit(sync, partial), *(pool.submit(prove) for _ in range(cores))]
+        for done in work:
+            done.result()
+
+
+def _taken_from(tables: deque[str]) -> Iterator[str]:
+    """Yield tables until there are no more; several threads share them."""
+    while True:
+        try:
+            yield tables.popleft()
+        except IndexError:
+            return
 
 
 @contextmanager
@@ -177,22 +187,27 @@ def _replace_sql(connection: sqlite3.Connection, sql: str) -> str:
     return str(old)
 
 
-def _problem(
-    path: Path, table: TableDefinition, expected: Counter[str], by_simulation: bool
-) -> str | None:
-    """Return what is wrong with a table; None if nothing is."""
+def _prove(
+    connection: sqlite3.Connection,
+    table: TableDefinition,
+    expected: Counter[str],
+    by_simulation: bool,
+) -> None:
+    """Let SQLite check a table, and count its rows.
+
+    Raises:
+        DamagedGraftError: If anything is wrong.
+    """
+    name = quoted(table.name)
     try:
-        with closing(connect(file_uri(path, mode="ro", immutable=1))) as connection:
-            check = f"PRAGMA integrity_check({quoted(table.name)})"
-            (verdict,) = connection.execute(check).fetchone()
-            if verdict != "ok":
-                return str(verdict)
-            if table.name in METADATA_TABLES:
-                return None
-            has_ids = by_simulation and table.merged
-            return _miscount(connection, quoted(table.name), expected, has_ids)
+        (verdict,) = connection.execute(f"PRAGMA integrity_check({name})").fetchone()
+        problem = None if verdict == "ok" else str(verdict)
+        if problem is None and table.name not in METADATA_TABLES:
+            problem = _miscount(connection, name, expected, by_simulation and table.merged)
     except sqlite3.DatabaseError as exc:  # a page is none
-        return str(exc)
+        raise DamagedGraftError(str(exc), table=table.name) from exc
+    if problem:
+        raise DamagedGraftError(problem, table=table.name)
 
 
 def _miscount(

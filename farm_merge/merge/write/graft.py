@@ -20,7 +20,7 @@ from farm_merge.merge.pages.join import GrowingFile
 from farm_merge.merge.pages.transplant import transplant
 from farm_merge.merge.pages.trees import is_index_tree
 from farm_merge.merge.plan.plan import LeftOut
-from farm_merge.merge.tables.definition import SIMULATION_ID
+from farm_merge.merge.tables.definition import SIMULATION_ID, folded
 from farm_merge.merge.tables.match import matching_trees
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.load import ReadBuffer, load, read_roots
@@ -31,13 +31,12 @@ from farm_merge.sqlite import attached, connect, file_uri, transaction
 from farm_merge.workers import WorkerDiedError, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from farm_merge.merge.inputs.file import InputFile
     from farm_merge.merge.inputs.input import Input
     from farm_merge.merge.options import Engine
-    from farm_merge.merge.pages.dissect import Dissected
     from farm_merge.merge.pages.transplant import Branch
     from farm_merge.merge.plan.plan import SimulationPlan
     from farm_merge.merge.plan.target import Target
@@ -87,12 +86,12 @@ class _Transplanted:
     Attributes:
         contents: What was read on the way; of a file that was rewritten, that of the shard.
         metadata: What it says about its simulations.
-        branches: Its trees.
+        branches: Its trees, by the names that they have in the output.
     """
 
     contents: Contents
     metadata: Metadata
-    branches: list[Branch]
+    branches: dict[str, Branch]
 
 
 class Graft:
@@ -118,12 +117,15 @@ class Graft:
         with closing(connect(file_uri(partial, mode="ro"))) as connection:
             self._output = read_structure(connection)
             roots = {
-                name: root.page
+                name: root
                 for name, root in read_roots(connection).items()
                 if root.table not in METADATA_TABLES
             }
-        self._trees = list(roots)
-        self._file = GrowingFile(partial, roots.values(), self._workers.lock)
+        self._trees: dict[str, set[str]] = {}
+        for name, root in roots.items():
+            self._trees.setdefault(folded(root.table), set()).add(name)
+        pages = {name: root.page for name, root in roots.items()}
+        self._file = GrowingFile(partial, pages, self._workers.lock)
 
     def run(
         self, to_write: Sequence[SimulationPlan], advance: Callable[[SimulationPlan], None]
@@ -206,41 +208,48 @@ class Graft:
             return self._write_leaves(load(look_at(shard), self._buffer))
 
     def _write_leaves(self, loaded: Loaded) -> _Transplanted | None:
-        shard = self._dissect(loaded)
-        if shard is None:
-            return None
-        contents = Contents(loaded.fingerprint, (self._count(shard),))
-        branches = transplant(shard, self._file.descriptor, self._file.allocator)
-        return _Transplanted(contents, loaded.metadata, branches)
-
-    def _dissect(self, loaded: Loaded) -> Dissected | None:
-        """Take a shard apart, tree by tree of the output; None if it is built otherwise."""
-        pairs = matching_trees(self._output, loaded.structure) or {}
-        if not all(tree in pairs for tree in self._trees):
-            return None
-        theirs = [pairs[tree] for tree in self._trees]
-        if not all(name is None or name in loaded.roots for name in theirs):
+        pairs = self._pairs(loaded)
+        if pairs is None:
             return None
         data, header, roots = loaded.data, loaded.file.header, loaded.roots
         if not all(is_index_tree(data, header, root.page) for root in roots.values()):
             return None  # what ANALYZE leaves is a table with rowids, and is about this shard alone
+        wanted = [roots[name].page for name in pairs.values()]
+        theirs = {*pairs.values()}
         others = [root.page for name, root in roots.items() if name not in theirs]
-        wanted = [roots[name].page if name else 0 for name in theirs]
-        return dissect(data, header, wanted, others)
+        shard = dissect(data, header, wanted, others)
+        rows = {tree: found.rows for tree, found in zip(pairs, shard.trees, strict=True)}
+        contents = Contents(loaded.fingerprint, (self._count(loaded, rows),))
+        branches = transplant(shard, self._file.descriptor, self._file.allocator)
+        return _Transplanted(contents, loaded.metadata, dict(zip(pairs, branches, strict=True)))
 
-    def _count(self, shard: Dissected) -> dict[str, int]:
-        """Return the rows of a shard by table.
+    def _pairs(self, loaded: Loaded) -> Mapping[str, str] | None:
+        """Return the trees of the output that a shard has, with its own; None where they differ."""
+        pairs = matching_trees(self._output, loaded.structure)
+        if pairs is None or not all(name in loaded.roots for name in pairs.values()):
+            return None
+        whole = all(self._trees[table] <= pairs.keys() for table in loaded.structure.content)
+        return pairs if whole else None
+
+    def _count(self, loaded: Loaded, rows: Mapping[str, int]) -> dict[str, int]:
+        """Return the rows of a shard by table of the output.
+
+        Args:
+            loaded: The shard.
+            rows: How many each of its trees has, by the name of the output's.
 
         Raises:
-            ValueError: If an index has more or fewer.
+            ValueError: If an index has more or fewer than its table.
         """
-        rows = {name: tree.rows for name, tree in zip(self._trees, shard.trees, strict=True)}
-        for table, definition in self._output.content.items():
+        counts = {}
+        for table in loaded.structure.content:
+            name = self._output.content[table].name
             for index in self._output.indexes.get(table, ()):
-                if not index.where and rows[index.name] != rows[definition.name]:
+                if not index.where and rows[index.name] != rows[name]:
                     raise ValueError(f"damaged: index {index.name} and its table differ in rows")
-        tables = {definition.name for definition in self._output.content.values()}
-        return {tree: number for tree, number in rows.items() if tree in tables and number}
+            if rows[name]:
+                counts[name] = rows[name]
+        return counts
 
     def _join(
         self,

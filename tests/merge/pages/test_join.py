@@ -46,11 +46,12 @@ def write(tmp_path):
 
 def graft(paths, output):
     """Join the trees of databases in the empty trees of another."""
-    file = GrowingFile(output, Raw(output).roots.values(), threading.Lock())
+    file = GrowingFile(output, Raw(output).roots, threading.Lock())
     for path in paths:
         raw = Raw(path)
         shard = dissect(raw.array(), raw.header, list(raw.roots.values()), [])
-        file.add(transplant(shard, file.descriptor, file.allocator))
+        branches = transplant(shard, file.descriptor, file.allocator)
+        file.add(dict(zip(raw.roots, branches, strict=True)))
     file.finish()
     return output
 
@@ -165,14 +166,14 @@ def test_an_interior_page_takes_just_as_much_as_it_has_room_for(write, last):
     """Cells that fill it to the byte, and to one byte more or less."""
     lengths = [*[93] * 4, last] * 40
     output = write("output", [])
-    file = GrowingFile(output, [Raw(output).roots["t"]], threading.Lock())
+    file = GrowingFile(output, {"t": Raw(output).roots["t"]}, threading.Lock())
     leaf = bytes([LEAF]) + bytes(511)
     cells = [
         bytes([length - 1, number]) + bytes(length - 2) for number, length in enumerate(lengths)
     ]
     joined = np.frombuffer(b"".join(cells), np.uint8)
     leaves = file.append(*[leaf] * len(lengths))
-    file.add([Branch(leaves, joined, np.array(lengths), [b"\1a"])])
+    file.add({"t": Branch(leaves, joined, np.array(lengths), [b"\1a"])})
     file.finish()
     raw = Raw.__new__(Raw)
     raw.data, raw.header, raw.page_size = bytearray(output.read_bytes()), file.header, 512
@@ -211,11 +212,12 @@ def test_pages_that_cross_the_lock_byte_are_joined(write):
     """The page at one gigabyte belongs to SQLite's locks; the file up to there is a hole."""
     path = write("a", [30] * 900)
     output = write("output", [])
-    file = GrowingFile(output, Raw(output).roots.values(), threading.Lock())
+    file = GrowingFile(output, Raw(output).roots, threading.Lock())
     file.allocator.take(2**30 // 512 - 20 - file.allocator.total)
     raw = Raw(path)
     shard = dissect(raw.array(), raw.header, list(raw.roots.values()), [])
-    file.add(transplant(shard, file.descriptor, file.allocator))
+    branches = transplant(shard, file.descriptor, file.allocator)
+    file.add(dict(zip(raw.roots, branches, strict=True)))
     file.finish()
     rows = query(path, "SELECT * FROM t ORDER BY s, n")
     assert query(output, "SELECT * FROM t ORDER BY s, n") == rows
@@ -227,10 +229,11 @@ def test_pages_that_cross_the_lock_byte_are_joined(write):
 def test_a_file_that_is_not_finished_is_as_it_was(write):
     """Leaves behind its end are not part of it as long as the header does not count them."""
     path, output = write("a", [30] * 900), write("output", [])
-    file = GrowingFile(output, Raw(output).roots.values(), threading.Lock())
+    file = GrowingFile(output, Raw(output).roots, threading.Lock())
     raw = Raw(path)
     shard = dissect(raw.array(), raw.header, list(raw.roots.values()), [])
-    file.add(transplant(shard, file.descriptor, file.allocator))
+    branches = transplant(shard, file.descriptor, file.allocator)
+    file.add(dict(zip(raw.roots, branches, strict=True)))
     file.close()
     file.close()
     assert query(output, "SELECT * FROM t") == []
@@ -240,7 +243,7 @@ def test_the_cells_of_a_leaf_can_be_read_again(write):
     path = write("a", [30] * 900)
     raw = Raw(path)
     leaf = raw.leaves(raw.roots["t"])[7]
-    file = GrowingFile(path, [], threading.Lock())
+    file = GrowingFile(path, {}, threading.Lock())
     cells = [bytes(raw.data[cell : cell + raw.length(cell)]) for cell in raw.cells(leaf)]
     assert file.read_cells(leaf - 1) == cells
     file.close()
@@ -248,7 +251,7 @@ def test_the_cells_of_a_leaf_can_be_read_again(write):
 
 def test_the_header_is_read_before_the_file_grows(write):
     output = write("output", [])
-    file = GrowingFile(output, [], threading.Lock())
+    file = GrowingFile(output, {}, threading.Lock())
     assert file.header == read_header(output.read_bytes()[:100])
     numbers = file.append(b"a" * 512, b"b" * 512)
     file.write(int(numbers[0]), b"c" * 512)
