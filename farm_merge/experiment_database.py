@@ -13,7 +13,7 @@ from farm_merge.database import (
     open_session,
     set_simulation_status,
 )
-from farm_merge.reading import frame
+from farm_merge.read.open import frame
 from farm_merge.schema import now
 from farm_merge.sqlite import file_uri
 
