@@ -9,7 +9,7 @@ from farm_merge.database.opening import close_database, naming, open_database, o
 from farm_merge.database.registry import set_status
 from farm_merge.database.writer import SimulationWriter, settings_of
 from farm_merge.errors import FarmMergeError, RefusedRowsError
-from farm_merge.reading import frame
+from farm_merge.read.open import frame
 from farm_merge.schema import now
 from farm_merge.sqlite import file_uri
 

@@ -1,41 +1,31 @@
-"""Removing, splitting, vacuuming, archiving: all or nothing, also when killed."""
+"""Removing, splitting, vacuuming: all or nothing, also when killed."""
 
 from __future__ import annotations
 
-import signal
+import os
 import subprocess
 import sys
-import time
 from contextlib import closing
 
 import pytest
-from click.testing import CliRunner
 
-from farm_merge.cli import main
-from farm_merge.errors import FarmMergeError, OutputError, ShardError
-from farm_merge.housekeeping import (
-    archive_database,
-    remove_simulations,
-    restore_database,
-    split_database,
-    vacuum_database,
-)
+from farm_merge import housekeeping
+from farm_merge.errors import FarmMergeError, InvalidOptionError, OutputError
+from farm_merge.housekeeping import remove_simulations, split_database, vacuum_database
 from farm_merge.merge import audit, merge_shards
-from farm_merge.sqlite import sqlite3
+from farm_merge.read.listing import list_simulations
+from farm_merge.sqlite import connect, sqlite3
 from tests.conftest import content, query, union
+from tests.limits import killed_at, on_a_full_disk, open_folder, without_write_permission
 from tests.merge.eras import write_era
 
 
 @pytest.fixture
 def experiment(make_shard, tmp_path):
-    shards = [make_shard(each, shift=float(number)) for number, each in enumerate("abc")]
+    shards = [make_shard(name, shift=float(number)) for number, name in enumerate("abc")]
     output = tmp_path / "exp.db"
     merge_shards(shards, output)
     return output
-
-
-def run(*words):
-    return CliRunner().invoke(main, list(map(str, words)))
 
 
 def test_removed_simulations_are_gone_and_can_be_merged_again(experiment, tmp_path):
@@ -57,11 +47,26 @@ def test_an_unknown_simulation_stops_a_removal(experiment):
     assert content(experiment) == before
 
 
-def test_a_dry_run_removes_nothing(experiment):
-    before = experiment.read_bytes()
-    result = run("remove", experiment, "a", "-n")
-    assert "would remove a:" in result.output
-    assert experiment.read_bytes() == before
+def test_simulations_can_be_described(experiment):
+    query(experiment, "UPDATE simulations SET status = 'failed' WHERE simulation_id > 'a'")
+    assert list(remove_simulations(experiment, where=["status=failed"])) == ["b", "c"]
+    assert remove_simulations(experiment, []) == {}
+    with pytest.raises(InvalidOptionError, match="named, or described by `where`; not both"):
+        remove_simulations(experiment, ["a"], where=["status=completed"])
+    assert query(experiment, "SELECT simulation_id FROM simulations") == [("a",)]
+
+
+def test_a_removal_that_is_interrupted_removes_nothing(experiment):
+    before = content(experiment)
+
+    def interrupt(done, total):
+        assert (done, total) == (1, 2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        remove_simulations(experiment, ["a", "b"], progress=interrupt)
+    assert content(experiment) == before
+    assert audit(experiment).problems == ()
 
 
 def test_split_and_merged_again_is_the_same(experiment, tmp_path):
@@ -76,14 +81,13 @@ def test_a_split_keeps_tables_and_columns_that_others_brought(tmp_path):
     for era in (3, 6):
         write_era(tmp_path / f"old/era{era}.db", era)
     merge_shards([tmp_path / "old"], tmp_path / "exp.db", include_running=True)
-    result = run("split", tmp_path / "exp.db", "-o", tmp_path / "parts")
-    assert result.exit_code == 0, result.output
+    split_database(tmp_path / "exp.db", tmp_path / "parts")
     merge_shards([tmp_path / "parts"], tmp_path / "again.db", include_running=True)
     tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
     for (table,) in query(tmp_path / "exp.db", tables):
         if table != "merged_shards":
-            told = query(tmp_path / "exp.db", f"PRAGMA table_info({table})")
-            columns = sorted(name for _, name, *_ in told)
+            info = query(tmp_path / "exp.db", f"PRAGMA table_info({table})")
+            columns = sorted(name for _, name, *_ in info)
             rows = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {', '.join(columns)}"
             assert query(tmp_path / "again.db", rows) == query(tmp_path / "exp.db", rows), table
 
@@ -101,10 +105,10 @@ def test_a_database_in_wal_mode_is_split_as_it_stands(experiment, tmp_path):
 
 def test_split_by_a_parameter(experiment, tmp_path):
     with closing(sqlite3.connect(str(experiment))) as connection:
-        for each, rate in (("a", 0.5), ("b", 0.5), ("c", 1)):
+        for name, rate in (("a", 0.5), ("b", 0.5), ("c", 1)):
             connection.execute(
                 "UPDATE simulations SET parameters = json_object('rate', ?)"
-                " WHERE simulation_id = ?", (rate, each),
+                " WHERE simulation_id = ?", (rate, name),
             )  # fmt: skip
         connection.commit()
     files = split_database(experiment, tmp_path / "parts", by="rate")
@@ -119,10 +123,9 @@ def test_split_by_a_parameter(experiment, tmp_path):
 def test_a_folder_with_something_in_it_is_not_touched(experiment, tmp_path):
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts/mine.txt").write_text("mine")
-    result = run("split", experiment, "-o", tmp_path / "parts")
-    assert result.exit_code == 1
-    assert "not empty" in result.output
-    assert [each.name for each in (tmp_path / "parts").iterdir()] == ["mine.txt"]
+    with pytest.raises(OutputError, match="not empty"):
+        split_database(experiment, tmp_path / "parts")
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["mine.txt"]
 
 
 def test_names_that_no_file_system_takes_are_encoded(make_shard, tmp_path):
@@ -139,115 +142,143 @@ def test_vacuum_gives_space_back(make_shard, tmp_path):
     assert content(tmp_path / "exp.db") == content(tmp_path / "shards/b.db")
 
 
-def test_what_was_archived_comes_back_byte_for_byte(experiment, tmp_path):
-    assert run("archive", experiment).exit_code == 0
-    archive = tmp_path / "exp.db.zst"
-    assert run("restore", archive, "-o", tmp_path / "back.db").exit_code == 0
-    assert (tmp_path / "back.db").read_bytes() == experiment.read_bytes()
-    for command in (["archive", experiment], ["restore", archive, "-o", tmp_path / "back.db"]):
-        result = run(*command)
-        assert result.exit_code == 1
-        assert "is there already" in result.output
+def test_a_split_leaves_out_what_belongs_to_no_simulation(experiment, tmp_path):
+    query(experiment, "CREATE TABLE notes (text)")
+    query(experiment, "INSERT INTO notes VALUES ('mine')")
+    split_database(experiment, tmp_path / "parts")
+    assert query(tmp_path / "parts/a.db", "SELECT * FROM notes") == []
+    assert content(tmp_path / "parts/a.db") == content(tmp_path / "shards/a.db")
 
 
-def test_any_zstandard_reader_takes_an_archive(experiment, tmp_path):
-    import zstandard
-
-    archive_database(experiment, tmp_path / "a.zst")
-    with zstandard.open(tmp_path / "a.zst", "rb") as file:
-        assert file.read() == experiment.read_bytes()
-
-
-@pytest.mark.parametrize("damage", ["cut", "flip", "seal", "other"])
-def test_a_damaged_archive_is_refused(experiment, tmp_path, damage):
-    archive = tmp_path / "a.zst"
-    archive_database(experiment, archive)
-    data = bytearray(archive.read_bytes())
-    if damage == "cut":
-        del data[len(data) // 2 :]
-    elif damage == "flip":
-        data[len(data) // 2] ^= 1
-    elif damage == "seal":
-        data[-30] ^= 1
-    else:
-        data[:] = b"something else"
-    archive.write_bytes(data)
-    with pytest.raises(ShardError, match=str(archive)):
-        restore_database(archive, tmp_path / "back.db")
-    assert not (tmp_path / "back.db").exists()
+def test_a_split_of_what_others_merged_has_no_tables_but_theirs(tmp_path):
+    for name in "ab":
+        query(tmp_path / f"{name}.db", "CREATE TABLE prey (id INTEGER PRIMARY KEY, x REAL)")
+        query(tmp_path / f"{name}.db", f"INSERT INTO prey (x) VALUES ({ord(name)})")
+    merge_shards([tmp_path / "a.db", tmp_path / "b.db"], tmp_path / "exp.db")
+    split_database(tmp_path / "exp.db", tmp_path / "parts")
+    part = tmp_path / "parts/b.db"
+    assert query(part, "SELECT simulation_id, x FROM prey") == [("b", 98.0)]
+    tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
+    assert query(part, tables) == query(tmp_path / "exp.db", tables)
 
 
-def test_an_archive_has_what_a_wal_holds(experiment, tmp_path):
-    with closing(sqlite3.connect(str(experiment))) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("UPDATE simulations SET status = 'changed'")
-        connection.commit()
-        archive_database(experiment, tmp_path / "a.zst")
-    restore_database(tmp_path / "a.zst", tmp_path / "back.db")
-    assert query(tmp_path / "back.db", "SELECT DISTINCT status FROM simulations") == [("changed",)]
+def test_a_vacuum_keeps_others_out_until_it_is_done(experiment, monkeypatch):
+    """What was written between the copy and its return would be lost."""
+    code = (
+        "import sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1], timeout=0)\n"
+        "connection.execute('UPDATE simulations SET status = 1')\n"
+    )
+    seen = []
+
+    def connect_while_another_writes(uri, **options):
+        if "vacuumed.db" in uri:
+            command = [sys.executable, "-c", code, str(experiment)]
+            seen.append(subprocess.run(command, check=False, capture_output=True).stderr)
+        return connect(uri, **options)
+
+    monkeypatch.setattr(housekeeping, "connect", connect_while_another_writes)
+    vacuum_database(experiment)
+    assert len(seen) == 1
+    assert b"database is locked" in seen[0]
 
 
-@pytest.mark.parametrize("work", ["split", "archive", "remove", "vacuum"])
-@pytest.mark.parametrize("after", [0.15, 0.3, 0.5])
-def test_a_kill_loses_nothing(make_shard, tmp_path, work, after):
-    ids = [f"s{number}" for number in range(30)]
-    shards = [make_shard(each, steps=200) for each in ids]
-    exp = tmp_path / "exp.db"
-    merge_shards(shards, exp)
-    before = content(exp)
-    words = {
-        "split": ["split", exp, "-o", tmp_path / "parts"],
-        "archive": ["archive", exp, "-o", tmp_path / "exp.zst", "--level", 19],
-        "remove": ["remove", exp, *ids[:20]],
-        "vacuum": ["vacuum", exp],
-    }[work]
-    command = [sys.executable, "-m", "farm_merge", *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(after)
-    process.send_signal(signal.SIGKILL)
-    done = process.wait() == 0
-    if work == "remove":
-        left = query(exp, "SELECT count(*) FROM simulations")
-        assert left in ([(30,)], [(10,)])
-    else:
-        assert content(exp) == before
-    assert audit(exp).problems == ()
-    appeared = (tmp_path / "parts").exists() or (tmp_path / "exp.zst").exists()
-    if appeared or done or (work == "remove" and left == [(10,)]):
-        return
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
-    leftovers = [e.name for e in tmp_path.iterdir() if e.name.endswith((".partial", ".work"))]
-    assert leftovers == []
+def test_a_vacuum_leaves_the_process_as_it_was(experiment, monkeypatch):
+    monkeypatch.delenv("SQLITE_TMPDIR", raising=False)
+    before = dict(os.environ)
+    vacuum_database(experiment)
+    assert dict(os.environ) == before
 
 
-def test_errors_say_what_and_where(tmp_path):
-    with pytest.raises(ShardError, match="nowhere"):
-        restore_database(tmp_path / "nowhere.zst", tmp_path / "x.db")
-    (tmp_path / "x.db").write_text("")
-    with pytest.raises(OutputError, match="is there already"):
-        restore_database(tmp_path / "nowhere.zst", tmp_path / "x.db")
-
-
-def test_a_full_or_closed_folder_is_told_without_a_traceback(experiment, tmp_path):
-    before = content(experiment)
-    for words in (
-        ["archive", experiment, "-o", tmp_path / "exp.db/a.zst"],
-        ["split", experiment, "-o", tmp_path / "exp.db/parts"],
-        ["export", experiment, "-o", tmp_path / "exp.db/out"],
-        ["report", experiment, "-o", tmp_path / "exp.db/r.html"],
-    ):
-        result = run(*words)
-        assert result.exit_code == 1, words
-        assert result.exception is None or isinstance(result.exception, SystemExit)
-        assert "Error: " in result.output
-    assert content(experiment) == before
-
-
-def test_a_database_that_another_is_writing_is_told(experiment, monkeypatch):
+@pytest.mark.parametrize("work", ["remove", "vacuum"])
+def test_a_database_that_another_is_writing_is_reported(experiment, monkeypatch, work):
     monkeypatch.setattr("farm_merge.sqlite.BUSY_TIMEOUT_SECONDS", 0.1)
     with closing(sqlite3.connect(str(experiment), isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        monkeypatch.setattr("farm_merge.reading._BUSY_TIMEOUT_SECONDS", 0.1)
-        result = run("remove", experiment, "a")
-    assert result.exit_code == 1
-    assert "locked" in result.output
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutputError, match=r"exp\.db: SQLite cannot write it \(.*locked"):
+            work_on(experiment, work)
+
+
+@pytest.mark.parametrize("work", ["remove", "vacuum"])
+def test_a_database_that_may_not_be_written_is_reported(make_shard, work):
+    with open_folder() as folder:
+        shard = make_shard("a").rename(folder / "a.db")
+        before = shard.read_bytes()
+        with without_write_permission(folder), pytest.raises(OutputError, match="cannot be writ"):
+            work_on(shard, work)
+        assert shard.read_bytes() == before
+
+
+def work_on(database, work):
+    return remove_simulations(database, ["a"]) if work == "remove" else vacuum_database(database)
+
+
+@pytest.fixture
+def large(make_shard, tmp_path):
+    """A database that is larger than SQLite's cache, and free space at its beginning."""
+    merge_shards([make_shard("a", steps=500), make_shard("b", steps=20000)], tmp_path / "exp.db")
+    remove_simulations(tmp_path / "exp.db", ["a"])
+    return tmp_path / "exp.db"
+
+
+def leftovers(folder):
+    """Return what is beside a database and should not stay there."""
+    return [path.name for path in folder.iterdir() if path.name.startswith((".", "exp.db-"))]
+
+
+@pytest.mark.parametrize("stage", ["while it is copied", "while the copy is written back"])
+def test_a_kill_during_a_vacuum_loses_nothing(large, stage):
+    before, size = content(large), large.stat().st_size
+    query(large, "VACUUM INTO ?", str(large.with_name("copy.db")))
+    vacuumed = large.with_name("copy.db").stat().st_size
+    # The journal of all pages is larger than they are.
+    killed_at(vacuumed if "back" in stage else vacuumed // 2, "vacuum", large)
+    journal = large.with_name("exp.db-journal")
+    assert journal.exists() == ("back" in stage)
+    assert [row["simulation_id"] for row in list_simulations(large)] == ["b"]
+    assert content(large) == before
+    assert audit(large).problems == ()
+    assert vacuum_database(large).after == vacuumed < size
+    assert content(large) == before
+    assert leftovers(large.parent) == []
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.02, ["a", "b", "c"]), (0.9, ["c"])])
+def test_a_kill_during_a_removal_removes_all_or_nothing(make_shard, tmp_path, share, left):
+    merge_shards([make_shard(name, steps=200) for name in "abc"], tmp_path / "exp.db")
+    experiment = tmp_path / "exp.db"
+    before = content(experiment)
+    killed_at(int(experiment.stat().st_size * share), "remove", experiment, "a", "b")
+    assert [row["simulation_id"] for row in list_simulations(experiment)] == left
+    if len(left) == 3:
+        assert content(experiment) == before
+        remove_simulations(experiment, ["a", "b"])
+    assert content(experiment) == content(tmp_path / "shards/c.db")
+    assert audit(experiment).problems == ()
+    vacuum_database(experiment)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_kill_during_a_split_leaves_nothing_half_done(experiment, tmp_path):
+    before = content(experiment)
+    killed_at(50_000, "split", experiment, "-o", tmp_path / "parts")
+    assert not (tmp_path / "parts").exists()
+    assert content(experiment) == before
+    split_database(experiment, tmp_path / "parts")
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["remove", "a"], ["vacuum"], ["split", "-o", "parts"], ["archive"], ["export", "-o", "out"],
+     ["report", "-o", "r.html"]],
+)  # fmt: skip
+def test_a_full_disk_is_reported_and_leaves_all_as_it_was(experiment, tmp_path, words, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before, beside = content(experiment), sorted(tmp_path.iterdir())
+    result = on_a_full_disk(1000, words[0], "exp.db", *words[1:])
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr
+    assert content(experiment) == before
+    assert sorted(tmp_path.iterdir()) == beside

@@ -1,4 +1,4 @@
-"""What the commands have in common: errors become messages and exit codes, rows become tables."""
+"""Show: exit codes, what an error becomes, bars over long work, and rows as tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import math
 import sys
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import click
 
@@ -19,28 +18,32 @@ from farm_merge.errors import FarmMergeError, for_command_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    import pandas as pd
+    from tqdm import tqdm
+
+    from farm_merge.merge import Progress
+    from farm_merge.progress import ReportCount
+
 __all__ = [
-    "INTERRUPTED",
     "NOTHING_DONE",
+    "SOME_LEFT_OUT",
     "bar",
-    "database_argument",
-    "json_option",
+    "exit_on_error",
+    "merge_bar",
+    "print_frame",
+    "print_json",
     "print_rows",
     "print_table",
-    "told_errors",
+    "sweep_bar",
 ]
 
-database_argument = click.argument(
-    "database", type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
 NOTHING_DONE = 1
-INTERRUPTED = 130
+SOME_LEFT_OUT = 3
+_INTERRUPTED = 130
 
 
 @contextmanager
-def told_errors() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Turn what a user can put right into a message and an exit code."""
     try:
         yield
@@ -49,11 +52,11 @@ def told_errors() -> Iterator[None]:
         sys.exit(NOTHING_DONE)
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command again finishes the job.", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(_INTERRUPTED)
 
 
 @contextmanager
-def bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+def bar(unit: str) -> Iterator[ReportCount]:
     """Yield a callback that draws a bar over so many of so many."""
     from tqdm import tqdm
 
@@ -66,6 +69,74 @@ def bar(unit: str) -> Iterator[Callable[[int, int], None]]:
             drawn.update(done - drawn.n)
 
         yield show
+
+
+@contextmanager
+def merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progress], None]]:
+    """Yield a callback that draws one bar: over the files inspected, then over the rows copied.
+
+    Args:
+        hidden: Whether nothing is drawn.
+        lines: Whether a line is printed for each simulation as it is merged.
+    """
+
+    def write_message(event: Progress, write: Callable[[str], None]) -> None:
+        if event.phase == "wait":
+            click.echo(f"Waiting: {event.message}", err=True)
+        elif lines and event.message and not hidden:
+            write(event.message)
+
+    if hidden or not sys.stderr.isatty():
+        yield lambda event: write_message(event, click.echo)
+        return
+    # A tenth of a small merge's time, so it is imported where a bar is seen.
+    from tqdm import tqdm
+
+    # A thread that watches the bar would keep the merge from forking its workers.
+    tqdm.monitor_interval = 0
+    with tqdm(unit=" files", leave=False) as drawn:
+
+        def show(event: Progress) -> None:
+            write_message(event, tqdm.write)
+            if event.phase not in {"wait", "plan"}:
+                _advance(drawn, event)
+
+        yield show
+
+
+def _advance(drawn: tqdm[Never], event: Progress) -> None:
+    if event.phase == "copy" and drawn.unit != " rows":
+        drawn.unit, drawn.unit_scale = " rows", True
+        drawn.reset()
+    drawn.total = event.total
+    drawn.set_description(event.phase, refresh=False)
+    drawn.update(event.done - drawn.n)
+
+
+@contextmanager
+def sweep_bar() -> Iterator[Callable[..., None]]:
+    """Yield a callback that draws a bar over the runs of a sweep, those that failed among them."""
+    from tqdm import tqdm
+
+    with tqdm(unit=" runs", desc="simulate", disable=None) as drawn:
+
+        def show(done: int, failed: int, total: int, *_: object) -> None:
+            drawn.total = total
+            drawn.set_postfix(failed=failed, refresh=False)
+            drawn.update(done + failed - drawn.n)
+
+        yield show
+
+
+def print_json(value: object) -> None:
+    """Print plain data as JSON."""
+    click.echo(json.dumps(value, default=str, indent=2))
+
+
+def print_frame(frame: pd.DataFrame, form: str) -> None:
+    """Print a pandas frame as `print_rows` prints rows."""
+    rows = frame.itertuples(index=False, name=None)
+    print_rows([str(name) for name in frame.columns], rows, form)
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str) -> None:

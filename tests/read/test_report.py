@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from xml.etree import ElementTree
 
 import pytest
+import vl_convert
 from click.testing import CliRunner
 
 from farm_merge.cli import main
 from farm_merge.merge import merge_shards
-from farm_merge.report import write_report
-from farm_merge.sqlite import sqlite3
+from farm_merge.read.report import write_report
 from farm_merge.sweep import Sweep, run_sweep
+from tests.conftest import query
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -31,13 +33,11 @@ def experiment(tmp_path_factory):
         grid={"learning_rate": [0.1, 1.0], "population": [10, 30]},
     )
     run_sweep(sweep, folder / "shards", folder / "exp.db", workers=2)
-    connection = sqlite3.connect(str(folder / "exp.db"))
-    connection.execute(
+    query(
+        folder / "exp.db",
         "UPDATE simulations SET status = 'failed' WHERE simulation_id ="
-        " (SELECT min(simulation_id) FROM simulations)"
+        " (SELECT min(simulation_id) FROM simulations)",
     )
-    connection.commit()
-    connection.close()
     return folder / "exp.db"
 
 
@@ -58,14 +58,43 @@ def test_pictures(experiment, tmp_path):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     pictures = sorted((tmp_path / "plots").iterdir())
-    names = {each.stem for each in pictures}
+    names = {picture.stem for picture in pictures}
     assert {"total_agents_over_steps", "action_mix", "births_and_deaths"} <= names
-    for each in pictures:
-        if each.suffix == ".png":
-            assert each.read_bytes().startswith(b"\x89PNG")
+    for picture in pictures:
+        if picture.suffix == ".png":
+            assert picture.read_bytes().startswith(b"\x89PNG")
         else:
-            drawn = ElementTree.parse(each).iter("{http://www.w3.org/2000/svg}path")
+            drawn = ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}path")
             assert len(list(drawn)) > 4
+
+
+def test_what_looks_like_markup_is_text_wherever_it_stands(make_shard, tmp_path):
+    evil = "<img src=x onerror=alert(1)>'\"&</script>"
+    for number in (1, 2):
+        shard = make_shard(f"{number}{evil}", file=f"s{number}.db", status=evil, shift=number)
+        parameters = json.dumps({evil: number, "text": evil})
+        query(shard, "UPDATE simulations SET parameters = ?, git_commit = ?", parameters, evil)
+        query(shard, "UPDATE agent_actions SET action_type = ?", evil)
+        query(shard, "UPDATE health_incidents SET cause = ?", evil)
+    shards = sorted((tmp_path / "shards").iterdir())
+    merge_shards(shards, tmp_path / "exp.db", experiment_id=evil, name=evil, description=evil)
+    query(tmp_path / "exp.db", "UPDATE experiments SET hypothesis = ?", evil)
+    query(tmp_path / "exp.db", "UPDATE merged_shards SET source_path = ?", evil)
+    write_report(tmp_path / "exp.db", tmp_path / "r.html", where=[f"status={evil}"])
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") > 20
+    assert r"\u003cimg src=x onerror=alert(1)\u003e" in page
+    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    assert page.count("<img") == vega.count("<img")
+    assert page.count("</script>") == 2
+
+
+def test_a_database_without_agentfarms_tables_makes_a_page(tmp_path):
+    query(tmp_path / "a.db", "CREATE TABLE prey (id INTEGER PRIMARY KEY, x REAL)")
+    query(tmp_path / "a.db", "INSERT INTO prey (x) VALUES (1), (2)")
+    merge_shards([tmp_path / "a.db"], tmp_path / "exp.db")
+    assert write_report(tmp_path / "exp.db", tmp_path / "r.html") == 0
+    assert "<h2>Origin</h2>" in (tmp_path / "r.html").read_text()
 
 
 def test_a_single_run_without_parameters_makes_a_page_too(make_shard, tmp_path):
@@ -73,7 +102,7 @@ def test_a_single_run_without_parameters_makes_a_page_too(make_shard, tmp_path):
     assert write_report(tmp_path / "exp.db", tmp_path / "r.html") > 2
 
 
-def test_no_simulation_is_told(experiment, tmp_path):
+def test_no_simulation_makes_no_page(experiment, tmp_path):
     result = CliRunner().invoke(
         main,
         ["report", str(experiment), "-o", str(tmp_path / "r.html"), "--where", "population>99"],
@@ -93,13 +122,13 @@ def browser():
         pytest.skip("no chromium with chromedriver")
     options = selenium.ChromeOptions()
     options.binary_location = binary
-    for each in (
+    for argument in (
         "--headless=new",
         "--no-sandbox",
         "--disable-dev-shm-usage",
         "--window-size=1200,900",
     ):
-        options.add_argument(each)
+        options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     os.environ.setdefault("SE_AVOID_STATS", "true")
     with selenium.Chrome(options=options, service=Service(driver)) as opened:

@@ -1,4 +1,4 @@
-"""The command: its exit codes, its words, and that it starts at once."""
+"""Merging from the command line: its exit codes, and what it prints."""
 
 from __future__ import annotations
 
@@ -9,21 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
-from farm_merge.cli import main
 from tests.conftest import content, query, union
 from tests.merge.eras import write_era
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words, stdin=None):
-        return CliRunner().invoke(main, [str(word) for word in words], input=stdin)
-
-    return run
 
 
 def test_merging_is_what_the_command_does_by_default(run, make_shard, tmp_path):
@@ -51,17 +39,6 @@ def test_paths_can_come_from_standard_input(run, make_shard, separator):
     assert "2 merged" in run("-", "-o", "exp.db", stdin=paths).output
 
 
-def test_a_mistyped_command_is_not_taken_for_a_file(run):
-    result = run("lst", "exp.db")
-    assert result.exit_code == 2
-    assert "'lst' is neither a command nor an existing path. Did you mean list?" in result.output
-
-
-def test_a_folder_named_like_a_command_can_be_reached(run, make_shard):
-    make_shard("a", folder="list")
-    assert "1 merged" in run("./list", "-o", "exp.db").output
-
-
 def test_exit_code_1_when_nothing_is_merged(run, make_shard, tmp_path):
     (tmp_path / "bad.db").write_text("no database")
     result = run(make_shard("a"), "bad.db", "-o", "exp.db")
@@ -81,7 +58,7 @@ def test_exit_code_3_when_some_are_left_out(run, make_shard):
     assert result.output.startswith("left out: ")
 
 
-def test_each_simulation_is_told_when_asked(run, make_shard):
+def test_each_simulation_is_listed_when_asked(run, make_shard):
     shard = make_shard("a")
     assert f"merged: {shard} [a] (new)" in run(shard, "-o", "exp.db", "-v").output
     assert "already merged" in run(shard, "-o", "exp.db", "-v").output
@@ -116,7 +93,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(run, make_shard, tmp_path):
             "shards/r.db", str(running)
         )
     plan = json.loads(run("shards", old, "-o", "exp.db", "-n", "--json").output)
-    by_id = {each["simulation_id"]: each for each in plan["simulations"]}
+    by_id = {run["simulation_id"]: run for run in plan["simulations"]}
     assert by_id["run_7"]["tables"]["agent_states"] == 5
     assert by_id["a"]["action"] == "already merged"
     assert plan["mappings"][0]["tables"][0]["from"] == "AgentActions"
@@ -126,45 +103,8 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(run, make_shard, tmp_path):
     # What was planned is what happens.
     report = json.loads(run("shards", old, "-o", "exp.db", "--json").output)
     assert [
-        (each["simulation_id"], each["action"], each["rows"]) for each in report["simulations"]
-    ] == [(each["simulation_id"], each["action"], each["rows"]) for each in plan["simulations"]]
-
-
-def test_inspect_says_what_files_are(run, make_shard, tmp_path):
-    make_shard("a")
-    write_era(tmp_path / "shards" / "old.db", 3)
-    (tmp_path / "shards" / "bad.db").write_text("nonsense")
-    result = run("inspect", "shards")
-    assert result.exit_code == 3
-    assert "shards/a.db: farm-merge 1, " in result.output
-    assert "shards/old.db: AgentFarm era 3 " in result.output
-    assert "(named by its path), status unknown: agent_actions 2, agent_states 5" in result.output
-    assert "shards/bad.db: cannot be merged: not a SQLite database" in result.output
-    shard, bad, old = json.loads(run("inspect", "shards", "--json").output)
-    assert shard["simulations"][0]["tables"]["agent_states"] == 15
-    assert shard["health"] == "ok"
-    assert len(shard["fingerprint"]) == 32
-    assert bad["problem"].startswith("not a SQLite database")
-    assert old["simulations"][0]["simulation_id"] is None
-    assert run("inspect", "shards/bad.db").exit_code == 1
-    assert run("inspect", "shards/a.db").exit_code == 0
-
-
-def test_verify_compares_with_the_ledger_and_with_files(run, make_shard):
-    run(make_shard("a"), make_shard("b"), "-o", "exp.db")
-    result = run("verify", "exp.db", "shards")
-    assert result.exit_code == 0
-    assert (
-        "2 counted against the ledger, 2 compared with their files: all as merged" in result.output
-    )
-    query("exp.db", "UPDATE agents SET position_x = 9 WHERE simulation_id = 'b'")
-    assert run("verify", "exp.db").exit_code == 0
-    result = run("verify", "exp.db", "shards")
-    assert result.exit_code == 1
-    assert "problem: shards/b.db [b]: differs from exp.db in agents" in result.output
-    assert json.loads(run("verify", "exp.db", "shards", "--json").output)["compared"] == 2
-    query("exp.db", "DELETE FROM agents WHERE simulation_id = 'b'")
-    assert "table agents: 3 rows were merged, 0 are there" in run("verify", "exp.db").output
+        (run["simulation_id"], run["action"], run["rows"]) for run in report["simulations"]
+    ] == [(run["simulation_id"], run["action"], run["rows"]) for run in plan["simulations"]]
 
 
 def test_archive_needs_verification(run, make_shard, tmp_path):
@@ -223,40 +163,3 @@ def test_an_interrupted_merge_says_so_and_leaves_nothing(make_shard, tmp_path):
     assert errors.startswith("Interrupted; ")
     assert "Traceback" not in errors
     assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_list_shows_the_simulations(run, make_shard):
-    run(make_shard("a", steps=7, agents=2), make_shard("b"), "-o", "exp.db")
-    lines = run("list", "exp.db").output.splitlines()
-    assert lines[0].split() == ["simulation_id", "status", "steps", "agents", "parameters"]
-    assert lines[2].split() == ["a", "completed", "7", "2", "rate=0.1"]
-    assert json.loads(run("list", "exp.db", "--json").output)[0]["parameters"] == {"rate": 0.1}
-
-
-def test_list_says_what_is_wrong_with_a_file(run, tmp_path):
-    query(tmp_path / "other.db", "CREATE TABLE t (x)")
-    (tmp_path / "text.db").write_text("no database, but text" * 100)
-    for name in ("other.db", "text.db"):
-        result = run("list", name)
-        assert result.exit_code == 1
-        assert result.output.startswith(f"Error: {name}: ")
-
-
-def test_the_command_starts_without_what_it_may_not_need():
-    code = (
-        "import sys, farm_merge.cli\n"
-        "heavy = {'numpy', 'pandas', 'sqlalchemy', 'sqlite_utils', 'pydantic', 'tqdm'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
-    )
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert found.stdout.strip() == "[]"
-
-
-def test_the_module_is_the_command():
-    found = subprocess.run(
-        [sys.executable, "-m", "farm_merge", "--version"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert found.stdout.startswith("farm-merge, version ")

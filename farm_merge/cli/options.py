@@ -1,0 +1,106 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "as_json",
+    "database",
+    "dry_run",
+    "existing_file",
+    "form",
+    "new_file",
+    "new_folder",
+    "on_conflict",
+    "on_duplicate_row",
+    "on_orphan_rows",
+    "parameters_from_name",
+    "paths",
+    "schema",
+    "simulation_id",
+    "where",
+    "with_stdin",
+]
+
+existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+new_file = click.Path(dir_okay=False, path_type=Path)
+
+database = click.argument("database", type=existing_file)
+paths = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+dry_run = click.option("-n", "--dry-run", is_flag=True, help="Only show what would happen.")
+form = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="How rows are printed.",
+)
+new_folder = click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A folder, new or empty.",
+)
+on_conflict = click.option(
+    "--on-conflict",
+    type=click.Choice(["error", "skip", "replace"]),
+    default="error",
+    show_default=True,
+    help="What to do where one simulation_id has different data.",
+)
+on_duplicate_row = click.option(
+    "--on-duplicate-row",
+    type=click.Choice(["error", "first", "last"]),
+    default="error",
+    show_default=True,
+    help="Which of several rows with one key is carried, where an old file has such.",
+)
+on_orphan_rows = click.option(
+    "--on-orphan-rows",
+    type=click.Choice(["keep", "skip", "error"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of rows that belong to none of the simulations in their file.",
+)
+parameters_from_name = click.option(
+    "--parameters-from-name", metavar="REGEX", help="Find parameters in paths."
+)
+schema = click.option(
+    "--as", "schema", type=click.Choice(["foreign", "agentfarm"]), help="What files are."
+)
+simulation_id = click.option(
+    "--simulation-id",
+    metavar="TEMPLATE",
+    help="Name for runs whose file has no simulation_id: '{parent}_{stem}'. By default the file's"
+    " stem, and as many folders as tell them apart.",
+)
+where = click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only simulations with this parameter or status: 'learning_rate>=0.1',"
+    " 'status=completed'. Several: all must hold.",
+)
+
+
+def with_stdin(words: Sequence[str]) -> Iterator[str]:
+    """Yield paths; for `-`, those that are read from standard input."""
+    for word in words:
+        if word == "-":
+            text = sys.stdin.read()
+            yield from (line for line in text.split("\0" if "\0" in text else "\n") if line)
+        else:
+            yield word

@@ -1,0 +1,40 @@
+"""The command that makes a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from farm_merge.cli import options
+from farm_merge.cli.show import exit_on_error
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@options.database
+@click.option(
+    "-o",
+    "--output",
+    type=options.new_file,
+    default=Path("report.html"),
+    show_default=True,
+    help="The page; an older one is replaced.",
+)
+@click.option(
+    "--plots",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also write every chart there, as PNG and SVG.",
+)
+@options.where
+def report(database: Path, *, output: Path, plots: Path | None, where: tuple[str, ...]) -> None:
+    """Make one page that shows an experiment; it needs no network, and can be mailed."""
+    from farm_merge.read.report import write_report
+
+    with exit_on_error():
+        charts = write_report(database, output, plots=plots, where=where)
+    click.echo(f"{output}: {charts} charts, {output.stat().st_size / 1e6:.1f} MB")
+
+
+COMMANDS = (report,)

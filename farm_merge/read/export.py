@@ -1,0 +1,282 @@
+"""Export: tables as CSV, JSON, JSON lines, or a Hive-partitioned Parquet dataset.
+
+Rows are streamed, and the folder appears whole. Inputs are experiment databases and shards alike,
+so a sweep that has outgrown one file goes to Parquet without one.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from farm_merge.errors import FarmMergeError, InvalidOptionError, ShardError
+from farm_merge.progress import silent
+from farm_merge.publish import new_folder
+from farm_merge.read.formats import BATCH_ROWS, ColumnTypeError, require_format, write_rows
+from farm_merge.read.open import reading
+from farm_merge.read.where import selection
+from farm_merge.schema import METADATA_TABLES
+from farm_merge.sqlite import column_types, quoted, table_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from concurrent.futures import Executor, Future
+    from os import PathLike
+
+    from farm_merge.progress import ReportCount
+    from farm_merge.read.formats import Compression, Format
+
+__all__ = ["Exported", "export_tables"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        folder: Where it is.
+        rows: Rows by table.
+        files: Number of files.
+    """
+
+    folder: Path
+    rows: dict[str, int]
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One file that a process writes: some simulations of a table in a database, or all.
+
+    Attributes:
+        sources: Databases, each with the simulations that are taken from it; None for whole tables.
+        table: The table.
+        columns: Its columns with their declared types, as all of the sources have them together.
+        steps: The steps; None for all.
+        path: The file that is written.
+        format: Its format.
+        compression: How text is compressed.
+    """
+
+    sources: tuple[tuple[Path, tuple[str, ...] | None], ...]
+    table: str
+    columns: tuple[tuple[str, str], ...]
+    steps: range | None
+    path: Path
+    format: Format
+    compression: Compression
+
+
+def export_tables(
+    inputs: Iterable[str | PathLike[str]],
+    folder: str | PathLike[str],
+    format: Format,  # noqa: A002  (what it is called everywhere)
+    *,
+    tables: str | Iterable[str] | None = None,
+    simulations: str | Iterable[str] | None = None,
+    steps: range | None = None,
+    as_text: str | Iterable[str] = (),
+    compression: Compression = "none",
+    jobs: int = 1,
+    executor: Executor | None = None,
+    progress: ReportCount | None = None,
+) -> Exported:
+    """Write tables of experiment databases and shards into a new folder.
+
+    Args:
+        inputs: Databases of today's schema; a simulation is in one of them only.
+        folder: Where the files go; new, or empty.
+        format: "csv", "json" (an array of objects), "jsonl" (an object a line), each a file a
+            table; or "parquet", a file for every table and simulation, below
+            `TABLE/simulation_id=ID/`.
+        tables: Which tables; all by default.
+        simulations: Which simulations; all by default.
+        steps: Which steps, of tables that have them; all by default.
+        as_text: Columns, as `TABLE.COLUMN`, that are text in Parquet whatever they are declared as:
+            files of different years may have had numbers there and texts.
+        compression: "gz" or "zst" for text; Parquet is always compressed with Zstandard.
+        jobs: Processes.
+        executor: Does the work instead, such as `Client.get_executor()` of a Dask cluster that
+            sees the same files.
+        progress: Called with the number of files written, and their total.
+
+    Raises:
+        InvalidOptionError: If an option has a value that it does not know.
+        ShardError: If an input cannot be read, or two hold one simulation.
+        FarmMergeError: If there is no such table or simulation, a value is not of its column's
+            declared type (Parquet), or a package is missing.
+        OutputError: If the folder is not empty or cannot be written.
+    """
+    require_format(format, compression)
+    if not isinstance(jobs, int) or jobs < 1:
+        raise InvalidOptionError(f"jobs is {jobs!r}; it takes a number from 1")
+    folder, progress = Path(folder), progress or silent
+    sources = _sources(list(map(Path, inputs)), _listed(simulations))
+    columns = _with_text(_columns(sources, _listed(tables)), _listed(as_text) or [])
+    with new_folder(folder) as partial:
+        work = list(_jobs(sources, columns, partial, format, compression, steps))
+        rows = dict.fromkeys(columns, 0)
+        with _workers(executor, min(jobs, len(work))) as submit:
+            waiting = [(job, submit(job)) for job in work]
+            for done, (job, result) in enumerate(waiting, start=1):
+                rows[job.table] += result()
+                progress(done, len(work))
+    return Exported(folder, rows, len(work))
+
+
+def _listed(names: str | Iterable[str] | None) -> list[str] | None:
+    """Return names as a list; a text is one name, and not its letters."""
+    if names is None:
+        return None
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _sources(inputs: list[Path], wanted: list[str] | None) -> dict[Path, tuple[str, ...]]:
+    """Return the simulations that are taken from each input."""
+    chosen = None if wanted is None else set(wanted)
+    where: dict[str, Path] = {}
+    sources: dict[Path, tuple[str, ...]] = {}
+    for path in inputs:
+        with reading(path) as connection:
+            rows = connection.execute("SELECT simulation_id FROM simulations ORDER BY 1")
+            ids = [simulation_id for (simulation_id,) in rows]
+        for simulation_id in ids:
+            if simulation_id in where:
+                raise ShardError(
+                    f"has simulation {simulation_id}, and so has {where[simulation_id]}", path=path
+                )
+            where[simulation_id] = path
+        sources[path] = tuple(
+            simulation_id for simulation_id in ids if chosen is None or simulation_id in chosen
+        )
+    if chosen and (missing := chosen - where.keys()):
+        raise FarmMergeError(f"no input has the simulations {', '.join(sorted(missing))}")
+    return sources
+
+
+def _columns(
+    sources: Iterable[Path], wanted: list[str] | None
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the columns of each table with their declared types, over all inputs."""
+    found: dict[str, dict[str, str]] = {}
+    for path in sources:
+        with reading(path) as connection:
+            for table in table_names(connection):
+                columns = found.setdefault(table, {})
+                for name, declared in column_types(connection, table).items():
+                    columns.setdefault(name, declared)
+    if wanted is not None:
+        if missing := [table for table in wanted if table not in found]:
+            raise FarmMergeError(
+                f"no input has a table {', '.join(missing)}; there are {', '.join(found)}"
+            )
+        found = {table: found[table] for table in wanted}
+    return {table: tuple(columns.items()) for table, columns in found.items()}
+
+
+def _with_text(
+    columns: dict[str, tuple[tuple[str, str], ...]], as_text: list[str]
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    chosen = set(as_text)
+    known = {f"{table}.{name}" for table, found in columns.items() for name, _ in found}
+    if unknown := chosen - known:
+        raise FarmMergeError(f"no column {', '.join(sorted(unknown))} is exported")
+    return {
+        table: tuple(
+            (name, "TEXT" if f"{table}.{name}" in chosen else declared) for name, declared in found
+        )
+        for table, found in columns.items()
+    }
+
+
+def _jobs(
+    sources: Mapping[Path, tuple[str, ...]],
+    columns: Mapping[str, tuple[tuple[str, str], ...]],
+    folder: Path,
+    format: Format,  # noqa: A002
+    compression: Compression,
+    steps: range | None,
+) -> Iterator[_Job]:
+    suffix = "" if compression == "none" else f".{compression}"
+    for table, found in columns.items():
+        names = [name for name, _ in found]
+        if format == "parquet" and table not in METADATA_TABLES and "simulation_id" in names:
+            # The path holds the id, so the file does not.
+            rest = tuple(column for column in found if column[0] != "simulation_id")
+            for path, ids in sources.items():
+                for simulation_id in ids:
+                    part = folder / table / f"simulation_id={quote(simulation_id, safe='')}"
+                    source = (path, (simulation_id,))
+                    path_of_part = part / "part-0.parquet"
+                    yield _Job((source,), table, rest, steps, path_of_part, format, compression)
+            continue
+        path = folder / f"{quote(table, safe=' ')}.{format}{suffix}"
+        if format == "parquet":
+            path = folder / table / "part-0.parquet"
+        whole = tuple(
+            (source, ids if "simulation_id" in names else None) for source, ids in sources.items()
+        )
+        yield _Job(whole, table, found, steps, path, format, compression)
+
+
+@contextmanager
+def _workers(executor: Executor | None, jobs: int) -> Iterator[Callable[[_Job], Callable[[], int]]]:
+    """Yield what takes a job and returns what waits for its rows."""
+    if executor is None and jobs <= 1:
+        yield lambda job: lambda: _write(job)
+        return
+    with ExitStack() as stack:
+        if executor is None:
+            # Not forked: SQLite's locks do not survive it.
+            pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+            executor = stack.enter_context(pool)
+        futures: list[Future[int]] = []
+
+        def submit(job: _Job) -> Callable[[], int]:
+            futures.append(executor.submit(_write, job))
+            return futures[-1].result
+
+        try:
+            yield submit
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _write(job: _Job) -> int:
+    """Write a file; return its rows."""
+    job.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return write_rows(job.path, job.format, job.compression, job.columns, _batches(job))
+    except ColumnTypeError as exc:
+        raise FarmMergeError(
+            f"column {exc.column}: a value is not of the declared type, which is {exc.reason}",
+            path=", ".join(str(path) for path, _ in job.sources),
+            table=job.table,
+            remedy=f"export it as text: `as_text={job.table}.{exc.column}`",
+        ) from exc
+
+
+def _batches(job: _Job) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the rows, some thousand at a time; metadata that several inputs have comes once."""
+    seen: set[object] | None = (
+        set() if len(job.sources) > 1 and job.table == "experiments" else None
+    )
+    for path, ids in job.sources:
+        with reading(path) as connection:
+            there = list(column_types(connection, job.table))
+            if not there:
+                continue
+            chosen = ", ".join(quoted(name) if name in there else "NULL" for name, _ in job.columns)
+            where, values = selection(there, ids, job.steps)
+            cursor = connection.execute(f"SELECT {chosen} FROM {quoted(job.table)}{where}", values)
+            while batch := cursor.fetchmany(BATCH_ROWS):
+                if seen is not None:
+                    batch = [row for row in batch if row[0] not in seen]
+                    seen.update(row[0] for row in batch)
+                yield batch

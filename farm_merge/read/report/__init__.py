@@ -1,0 +1,73 @@
+"""Report: one page that shows an experiment, without network, and the same charts as pictures."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm_merge.errors import FarmMergeError, OutputError
+from farm_merge.read.report.charts import draw_charts, write_pictures
+from farm_merge.read.report.page import render_page
+from farm_merge.read.report.runs import read_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    database: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    plots: str | PathLike[str] | None = None,
+    where: Iterable[str] = (),
+) -> int:
+    """Write a page about an experiment, in one file that needs nothing else.
+
+    Args:
+        database: A shard or experiment database.
+        output: The page; an older one is replaced, whole.
+        plots: A folder for the same charts, each as PNG and SVG.
+        where: Conditions on simulations, as `compare_simulations` takes them.
+
+    Returns:
+        The number of charts.
+
+    Raises:
+        FarmMergeError: If the packages for charts are not installed, or no simulation is chosen.
+        ShardError: If the database cannot be read.
+        OutputError: If something cannot be written.
+    """
+    _require_packages()
+    where, output = tuple(where), Path(output)
+    runs = read_runs(database, where)
+    charts = list(draw_charts(runs))
+    page = render_page(Path(database), runs, charts, where)
+    beside = output.with_name(f".{output.name}.partial")
+    try:
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(output)
+        if plots is not None:
+            write_pictures(charts, Path(plots))
+    except OSError as exc:
+        reason = f"cannot be written ({exc.strerror})"
+        raise OutputError(reason, path=exc.filename or output) from exc
+    finally:
+        with suppress(OSError):
+            beside.unlink()
+    return len(charts)
+
+
+def _require_packages() -> None:
+    try:
+        import altair  # noqa: F401
+        import jinja2  # noqa: F401
+        import scipy  # noqa: F401
+        import vl_convert  # noqa: F401
+    except ImportError as exc:
+        raise FarmMergeError(
+            f"a report needs the package {exc.name}", remedy="pip install 'farm-merge[report]'"
+        ) from exc

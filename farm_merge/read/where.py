@@ -1,0 +1,127 @@
+"""Where: which simulations are meant by conditions, and which rows by simulations and steps."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from farm_merge.errors import FarmMergeError
+from farm_merge.sqlite import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from farm_merge.sqlite import sqlite3
+
+__all__ = ["chosen_simulations", "parsed_parameters", "selection"]
+
+_COMPARISON = re.compile(r"\s*([^<>=!~]+?)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_REGISTRY_COLUMNS = frozenset({"simulation_id", "experiment_id", "status", "seed", "git_commit"})
+_OPERATORS = {"==": "=", "=": "=", "!=": "IS NOT", "~": "LIKE"}
+
+
+def chosen_simulations(connection: sqlite3.Connection, conditions: Iterable[str] = ()) -> list[str]:
+    """Return the ids of the simulations that meet all conditions, in order.
+
+    Args:
+        connection: A shard or experiment database.
+        conditions: Each `NAME OPERATOR VALUE`: a parameter (`a.b` for one in another) or a column
+            of the registry; one of `= != < <= > >= ~`, where `~` looks for a part of a text.
+
+    Raises:
+        FarmMergeError: If a condition cannot be understood, or names what no simulation has.
+    """
+    terms: list[str] = []
+    values: list[object] = []
+    for condition in conditions:
+        matched = _COMPARISON.fullmatch(condition)
+        if matched is None:
+            raise FarmMergeError(
+                f"{condition!r} is not a condition",
+                remedy="write it as 'learning_rate>=0.1' or 'status=completed' (operators:"
+                " = != < <= > >= ~)",
+            )
+        name, operator, text = matched.groups()
+        expression, bound = _expression(connection, name)
+        terms.append(f"{expression} {_OPERATORS.get(operator, operator)} ?")
+        values += [*bound, f"%{text}%" if operator == "~" else _value(text)]
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    rows = connection.execute(
+        f"SELECT simulation_id FROM simulations{where} ORDER BY simulation_id", values
+    )
+    return [simulation_id for (simulation_id,) in rows]
+
+
+def selection(
+    columns: Sequence[str], simulations: Iterable[str] | None, steps: range | None
+) -> tuple[str, dict[str, object]]:
+    """Return a WHERE clause for simulations and steps, and the values it binds.
+
+    Args:
+        columns: Of the table; one without steps is taken whole.
+        simulations: Their ids; None for all.
+        steps: The steps; None for all. Its end is not among them, as in any range.
+    """
+    terms: list[str] = []
+    values: dict[str, object] = {}
+    if simulations is not None and "simulation_id" in columns:
+        terms.append("simulation_id IN (SELECT value FROM json_each(:simulations))")
+        values["simulations"] = json.dumps(list(simulations))
+    if steps is not None and "step_number" in columns:
+        terms.append("step_number >= :first AND step_number < :end")
+        values |= {"first": steps.start, "end": steps.stop}
+        if steps.step != 1:
+            terms.append("(step_number - :first) % :stride = 0")
+            values["stride"] = steps.step
+    return (f" WHERE {' AND '.join(terms)}" if terms else ""), values
+
+
+def parsed_parameters(text: str | None) -> dict[str, Any]:
+    """Return the parameters of a simulation; none where the text is not a JSON object."""
+    try:
+        parameters = json.loads(text or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return parameters if isinstance(parameters, dict) else {}
+
+
+def _expression(connection: sqlite3.Connection, name: str) -> tuple[str, list[str]]:
+    """Return what a name means in SQL, and the values that it binds.
+
+    Raises:
+        FarmMergeError: If no simulation has a parameter of that name.
+    """
+    if name in _REGISTRY_COLUMNS:
+        return quoted(name), []
+    # A dot may be part of a name, or lead into a structure.
+    paths = [_json_path([name]), _json_path(name.split("."))]
+    found = "coalesce(json_extract(parameters, ?), json_extract(parameters, ?))"
+    expression = f"CASE WHEN json_valid(parameters) THEN {found} END"
+    (known,) = connection.execute(
+        f"SELECT EXISTS (SELECT 1 FROM simulations WHERE {expression} IS NOT NULL)", paths
+    ).fetchone()
+    if not known:
+        raise FarmMergeError(f"no simulation has a parameter {name}{_suggestions(connection)}")
+    return expression, paths
+
+
+def _json_path(names: Iterable[str]) -> str:
+    return "$" + "".join(f'."{name}"' for name in names)
+
+
+def _value(text: str) -> object:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str | int | float) else text
+
+
+def _suggestions(connection: sqlite3.Connection) -> str:
+    rows = connection.execute(
+        "SELECT DISTINCT key FROM simulations, json_each(parameters)"
+        " WHERE json_valid(parameters) ORDER BY key LIMIT 40"
+    )
+    names = ", ".join(str(key) for (key,) in rows)
+    return f"; there are {names}" if names else ""

@@ -1,0 +1,59 @@
+"""Conditions choose simulations."""
+
+from __future__ import annotations
+
+import pytest
+
+from farm_merge.errors import FarmMergeError
+from farm_merge.read.open import reading
+from farm_merge.read.where import chosen_simulations, selection
+from tests.conftest import query
+
+
+def chosen(database, *conditions):
+    with reading(database) as connection:
+        return chosen_simulations(connection, conditions)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ([], "a1 a2 b1 b2"),
+        (["learning_rate>=0.5"], "b1 b2"),
+        (["learning_rate < 0.5", "repetition=2"], "a2"),
+        (["status!=completed"], "b2"),
+        (["world.size=10"], "a1 a2 b1 b2"),
+        (["simulation_id~b"], "b1 b2"),
+        (["learning_rate>1"], ""),
+    ],
+)
+def test_conditions_choose_simulations(four_runs, conditions, expected):
+    assert chosen(four_runs, *conditions) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [("learning_rate", "not a condition; write it as"), ("rate>1", "there are learning_rate")],
+)
+def test_a_wrong_condition_is_an_error(four_runs, condition, message):
+    with pytest.raises(FarmMergeError, match=message):
+        chosen(four_runs, condition)
+
+
+def test_parameters_that_are_no_json_meet_no_condition(four_runs):
+    query(four_runs, "UPDATE simulations SET parameters = '{' WHERE simulation_id = 'a1'")
+    assert chosen(four_runs, "learning_rate>0") == ["a2", "b1", "b2"]
+
+
+def test_a_dot_may_be_part_of_a_name(four_runs):
+    query(
+        four_runs, """UPDATE simulations SET parameters = '{"a.b": 1}' WHERE simulation_id = 'a1'"""
+    )
+    assert chosen(four_runs, "a.b=1") == ["a1"]
+
+
+def test_a_selection_binds_its_values():
+    where, values = selection(["simulation_id", "step_number"], ["a"], range(10, 20, 5))
+    assert values == {"simulations": '["a"]', "first": 10, "end": 20, "stride": 5}
+    assert where.startswith(" WHERE ")
+    assert selection(["id"], ["a"], range(3)) == ("", {})
