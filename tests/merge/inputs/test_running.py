@@ -10,9 +10,10 @@ import textwrap
 import pytest
 
 from farm_merge.errors import StillWrittenError
-from farm_merge.merge import audit, inspect_shard, merge_shards
+from farm_merge.merge import Action, audit, inspect_shard, merge_shards
 from farm_merge.merge.inputs.file import look_at
 from tests.conftest import query
+from tests.merge.checks import actions
 from tests.merge.eras import write
 
 WRITER = """
@@ -107,3 +108,11 @@ def test_a_run_that_was_killed_while_writing_gives_what_it_committed(
     assert query(tmp_path / "out" / "exp.db", "SELECT v FROM t") == [("committed",)]
     assert audit(tmp_path / "out" / "exp.db", [live]).problems == ()
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_run_that_has_not_ended_is_left_out_unless_asked_for(make_shard, tmp_path):
+    running, done = make_shard("a", status="running"), make_shard("b")
+    report = merge_shards([running, done], tmp_path / "exp.db")
+    assert [left.path for left in report.left_out] == [running]
+    report = merge_shards([running, done], tmp_path / "exp.db", include_running=True)
+    assert actions(report)["a"] is Action.COPY

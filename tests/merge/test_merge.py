@@ -12,24 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from farm_merge.errors import ConflictError, OutputError, ShardError
+from farm_merge.errors import ConflictError, ShardError
 from farm_merge.merge import Action, merge_shards
-from farm_merge.merge.inputs import survey
 from farm_merge.schema import is_current
 from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query, union
-from tests.merge.eras import write_era
-
-
-def actions(report):
-    return {each.simulation_id: each.action for each in report.simulations}
-
-
-def snapshot(folder):
-    return {
-        path: (path.stat().st_mtime_ns, path.stat().st_size, path.read_bytes())
-        for path in sorted(folder.iterdir())
-    }
+from tests.merge.checks import actions, snapshot
 
 
 def test_every_row_of_every_shard_arrives_value_and_type(make_shard, tmp_path):
@@ -70,50 +58,6 @@ def test_merging_twice_changes_nothing(make_shard, tmp_path):
     assert output.read_bytes() == before
 
 
-def test_a_file_that_the_ledger_knows_is_not_read_again(make_shard, tmp_path, monkeypatch):
-    shards = [make_shard("a"), make_shard("b", "c"), write_era(tmp_path / "shards" / "old.db", 3)]
-    output = tmp_path / "exp.db"
-    merge_shards(shards, output)
-
-    def read(*_, **__):
-        raise AssertionError
-
-    with monkeypatch.context() as forbidden:
-        forbidden.setattr(survey, "inspect_file", read)
-        forbidden.setattr(survey, "inspect_briefly", read)
-        report = merge_shards(shards, output)
-    assert set(actions(report).values()) == {Action.ALREADY_MERGED}
-    assert len(report.simulations) == 4
-    assert report.simulations[0].rows == 35
-    query(shards[0], "UPDATE agents SET genome_id = 'changed'")
-    with pytest.raises(ConflictError, match="'a' has other data"):
-        merge_shards(shards, output)
-
-
-def test_a_file_of_which_not_all_was_merged_is_read_again(make_shard, tmp_path):
-    shard = make_shard("a", "b")
-    query(shard, "UPDATE simulations SET status = 'running' WHERE simulation_id = 'b'")
-    output = tmp_path / "exp.db"
-    merge_shards([shard], output)
-    report = merge_shards([shard], output)
-    assert [each.simulation_id for each in report.left_out] == ["b"]
-    merge_shards([shard], output, include_running=True)
-    assert content(output) == content(shard)
-
-
-def test_a_vacuumed_copy_is_recognised_by_its_content(make_shard, tmp_path):
-    shard = make_shard("a")
-    query(shard, "DELETE FROM health_incidents WHERE simulation_id = 'nobody'")
-    merge_shards([shard], tmp_path / "exp.db")
-    copy = tmp_path / "copy.db"
-    query(shard, "PRAGMA page_size = 8192")
-    query(shard, "VACUUM INTO ?", str(copy))
-    with sqlite3.connect(str(copy)) as connection:
-        connection.execute("UPDATE simulations SET status = 'archived'")  # metadata, not content
-    connection.close()
-    assert actions(merge_shards([copy], tmp_path / "exp.db")) == {"a": Action.ALREADY_MERGED}
-
-
 def test_an_existing_output_is_extended(make_shard, tmp_path):
     output = tmp_path / "exp.db"
     first, second = make_shard("b"), make_shard("a")
@@ -133,94 +77,12 @@ def test_merges_of_merges_in_any_order_give_the_same_content(make_shard, tmp_pat
     assert not merge_shards([tmp_path / "half.db"], tmp_path / "all.db").rows
 
 
-def test_the_ledger_says_what_came_from_where(make_shard, tmp_path):
-    shard = make_shard("a")
-    merge_shards([shard], tmp_path / "half.db")
-    merge_shards([tmp_path / "half.db"], tmp_path / "exp.db")
-    ledger = query(
-        tmp_path / "exp.db",
-        "SELECT source_path, json_extract(row_counts, '$.agent_states'), size_bytes"
-        " FROM merged_shards WHERE simulation_id = 'a' ORDER BY source_path DESC",
-    )
-    history, newest = sorted(ledger, key=lambda row: row[0] != str(shard))
-    assert history == (str(shard), 15, shard.stat().st_size)
-    assert newest[0] == str(tmp_path / "half.db")
-
-
-def test_registry_rows_come_along_and_can_be_put_under_an_experiment(make_shard, tmp_path):
-    own = make_shard("a", experiment=("exp_1", "First"))
-    none = make_shard("b")
-    merge_shards([own, none], tmp_path / "exp.db")
-    rows = "SELECT simulation_id, experiment_id, status, parameters FROM simulations"
-    assert query(tmp_path / "exp.db", rows) == [
-        ("a", "exp_1", "completed", '{"rate": 0.1}'),
-        ("b", "exp", "completed", '{"rate": 0.1}'),
-    ]
-    assert query(tmp_path / "exp.db", "SELECT experiment_id, name FROM experiments") == [
-        ("exp", "exp"),
-        ("exp_1", "First"),
-    ]
-    merge_shards([own, none], tmp_path / "x.db", experiment_id="E", name="N", description="D")
-    assert query(
-        tmp_path / "x.db", "SELECT e.experiment_id, name, description, count(*) FROM experiments e"
-        " JOIN simulations USING (experiment_id) GROUP BY 1"
-    ) == [("E", "N", "D", 2)]  # fmt: skip
-
-
-def test_shards_that_describe_an_experiment_differently_are_told(make_shard, tmp_path):
-    shards = [
-        make_shard("a", experiment=("e", "First")),
-        make_shard("b", experiment=("e", "Second")),
-    ]
-    report = merge_shards(shards, tmp_path / "exp.db")
-    assert [note for note in report.notes if str(shards[1]) in note and "'e'" in note]
-    assert query(tmp_path / "exp.db", "SELECT name FROM experiments") == [("First",)]
-
-
-def test_a_shard_without_its_registry_row_is_registered(make_shard, tmp_path):
-    shard = make_shard("a")
-    query(shard, "DELETE FROM simulations")
-    merge_shards([shard], tmp_path / "exp.db")
-    assert query(tmp_path / "exp.db", "SELECT simulation_id, status FROM simulations") == [
-        ("a", "unknown")
-    ]
-
-
 def test_shards_are_never_touched(make_shard, tmp_path):
     for name in "abc":
         make_shard(name)
     before = snapshot(tmp_path / "shards")
     merge_shards([tmp_path / "shards"], tmp_path / "exp.db")
     assert snapshot(tmp_path / "shards") == before
-
-
-def test_a_wal_left_by_a_killed_run_is_read_and_its_folder_stays_as_it_was(make_shard, tmp_path):
-    shard = make_shard("a", journal_mode="WAL")
-    script = (
-        "import os, signal, sys\n"
-        "from farm_merge.sqlite import sqlite3\n"
-        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "row = ('a', 'late')\n"
-        "connection.execute('INSERT INTO agents (simulation_id, agent_id) VALUES (?, ?)', row)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", script, shard], check=False).returncode == -9
-    assert shard.with_name("a.db-wal").stat().st_size > 0
-    before = snapshot(shard.parent)
-    merge_shards([shard.parent], tmp_path / "exp.db")
-    assert snapshot(shard.parent) == before
-    assert query(tmp_path / "exp.db", "SELECT count(*) FROM agents WHERE agent_id='late'") == [(1,)]
-
-
-def test_a_read_only_folder_of_shards_can_be_merged(make_shard, tmp_path):
-    shard = make_shard("a", journal_mode="WAL")
-    shard.chmod(0o444)
-    shard.parent.chmod(0o555)
-    try:
-        merge_shards([shard], tmp_path / "exp.db")
-    finally:
-        shard.parent.chmod(0o755)
-    assert sorted(path.name for path in shard.parent.iterdir()) == ["a.db"]
 
 
 def test_different_data_under_one_id_is_named_before_anything_is_written(make_shard, tmp_path):
@@ -241,14 +103,6 @@ def test_a_conflict_between_inputs_names_both(make_shard, tmp_path):
     assert str(one) in str(caught.value)
     assert str(other) in str(caught.value)
     assert not (tmp_path / "exp.db").exists()
-
-
-def test_values_that_are_equal_but_of_another_type_are_a_conflict(make_shard, tmp_path):
-    one, other = make_shard("a"), make_shard("a", folder="other")
-    query(one, "UPDATE agents SET action_weights = 1")
-    query(other, "UPDATE agents SET action_weights = CAST('1' AS BLOB)")
-    with pytest.raises(ConflictError):
-        merge_shards([one, other], tmp_path / "exp.db")
 
 
 @pytest.mark.parametrize(("choice", "shift"), [("skip", 0.0), ("replace", 1.0)])
@@ -305,34 +159,6 @@ def test_bad_shards_never_cost_good_ones(make_shard, tmp_path):
     assert content(tmp_path / "exp.db") == content(shard)
 
 
-def test_the_same_run_simulated_anew_is_already_merged(make_shard, tmp_path):
-    shard = make_shard("a")
-    merge_shards([shard], tmp_path / "exp.db")
-    query(shard, "UPDATE simulation_config SET timestamp = 1234")
-    query(shard, "UPDATE simulations SET start_time = '2026-01-01 00:00:00', host = 'other'")
-    assert actions(merge_shards([shard], tmp_path / "exp.db")) == {"a": Action.ALREADY_MERGED}
-
-
-def test_a_hot_journal_left_by_a_killed_run_is_rolled_back_elsewhere(make_shard, tmp_path):
-    shard = make_shard("a", steps=2000)
-    expected = content(shard)
-    script = (
-        "import os, signal, sys\n"
-        "from farm_merge.sqlite import sqlite3\n"
-        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "connection.execute('PRAGMA cache_size = 5')\n"
-        "connection.execute('BEGIN')\n"
-        "connection.execute('UPDATE agent_states SET position_x = -1')\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", script, shard], check=False).returncode == -9
-    assert shard.with_name("a.db-journal").stat().st_size > 0
-    before = snapshot(shard.parent)
-    merge_shards([shard], tmp_path / "exp.db")
-    assert snapshot(shard.parent) == before
-    assert content(tmp_path / "exp.db") == expected
-
-
 def test_columns_that_the_output_lacks_are_added(make_shard, tmp_path):
     plain, wide = make_shard("a"), make_shard("b")
     query(wide, "ALTER TABLE agents ADD COLUMN mood TEXT")
@@ -342,14 +168,6 @@ def test_columns_that_the_output_lacks_are_added(make_shard, tmp_path):
     moods = "SELECT simulation_id, mood, count(*) FROM agents GROUP BY 1, 2"
     assert query(output, moods) == [("a", None, 3), ("b", "calm", 3)]
     assert not merge_shards([plain, wide], output).rows
-
-
-def test_a_run_that_has_not_ended_is_left_out_unless_asked_for(make_shard, tmp_path):
-    running, done = make_shard("a", status="running"), make_shard("b")
-    report = merge_shards([running, done], tmp_path / "exp.db")
-    assert [left.path for left in report.left_out] == [running]
-    report = merge_shards([running, done], tmp_path / "exp.db", include_running=True)
-    assert actions(report)["a"] is Action.COPY
 
 
 def test_a_trigger_in_a_shard_never_runs(make_shard, tmp_path):
@@ -368,36 +186,6 @@ def test_any_path_can_be_merged(make_shard, tmp_path, name):
     shard = make_shard("a", folder=name, file=f"{name}.db")
     merge_shards([shard], tmp_path / name / "out" / f"{name} exp.db")
     assert content(tmp_path / name / "out" / f"{name} exp.db") == content(shard)
-
-
-@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
-def test_a_stray_companion_of_the_output_is_refused(make_shard, tmp_path, suffix):
-    stray = tmp_path / f"exp.db{suffix}"
-    stray.write_bytes(b"old")
-    with pytest.raises(OutputError, match=stray.name):
-        merge_shards([make_shard("a")], tmp_path / "exp.db")
-    assert stray.read_bytes() == b"old"
-
-
-def test_an_output_of_another_schema_is_refused_and_stays(make_shard, tmp_path):
-    output = tmp_path / "exp.db"
-    query(output, "CREATE TABLE precious (x)")
-    before = output.read_bytes()
-    with pytest.raises(OutputError, match=r"NEW\.db"):
-        merge_shards([make_shard("a")], output)
-    assert output.read_bytes() == before
-
-
-def test_an_output_that_appears_meanwhile_is_never_replaced(make_shard, tmp_path):
-    output = tmp_path / "exp.db"
-
-    def intrude(event):
-        if event.phase == "verify":
-            output.write_bytes(b"somebody else's")
-
-    with pytest.raises(OutputError, match="appeared"):
-        merge_shards([make_shard("a")], output, progress=intrude)
-    assert output.read_bytes() == b"somebody else's"
 
 
 def test_a_shard_that_changes_after_its_inspection_stops_the_merge(make_shard, tmp_path):
@@ -429,15 +217,6 @@ def test_a_shard_that_vanishes_meanwhile_is_left_out_and_the_others_are_merged(
     assert set(actions(report)) == {"a", "c"}
     found = query(tmp_path / "exp.db", "SELECT simulation_id FROM simulations")
     assert found == [("a",), ("c",)] + [("z",)] * exists
-
-
-def test_a_shard_that_this_process_has_open_is_refused(make_shard, tmp_path):
-    shard = make_shard("a")
-    connection = sqlite3.connect(str(shard))
-    connection.execute("SELECT * FROM agents").fetchone()
-    with pytest.raises(ShardError, match="open in this process"):
-        merge_shards([shard], tmp_path / "exp.db")
-    connection.close()
 
 
 def test_readers_go_on_while_the_output_grows(make_shard, tmp_path):
