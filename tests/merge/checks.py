@@ -32,10 +32,11 @@ def ids(output: Path) -> list[str]:
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, int, bytes]]:
-    """Return the files of a folder with their times, sizes and bytes."""
+    """Return the files of a folder and below, with their times, sizes and bytes."""
     return {
         path: (path.stat().st_mtime_ns, path.stat().st_size, path.read_bytes())
-        for path in sorted(folder.iterdir())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
 
 
