@@ -14,7 +14,6 @@ import os
 import random
 import shutil
 import subprocess
-from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,24 +26,28 @@ from farm_merge.merge import Action, describe_plan, merge_shards, plan_merge
 from farm_merge.merge.write import write
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query, write_shard
-from tests.merge.checks import actions, ids, snapshot
+from tests.merge.checks import (
+    actions,
+    content_of,
+    counts_of,
+    ids,
+    require_arrived,
+    require_sound,
+    snapshot,
+)
 from tests.merge.eras import write_era
 from tests.merge.killing import kill_at_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from farm_merge.merge import MergeReport, Progress
-
-REGISTRY = {"experiments", "simulations", "merged_shards"}
 
 AWKWARD = (
     None, 2**63 - 1, -(2**63), 9007199254740993, 1e999, -1e999, 5e-324, 0.1, -0.0,
     b"", b"\0\xff", "", "nul\0inside", "☃", "007", " 5", "'; DROP TABLE agents; --", "x" * 5000,
 )  # fmt: skip
-
-Rows = Counter[tuple[Any, ...]]
 
 
 def add_awkward_values(path: Path, simulation_id: str | None) -> None:
@@ -54,63 +57,14 @@ def add_awkward_values(path: Path, simulation_id: str | None) -> None:
     ids_ = [simulation_id] if simulation_id else []
     marks = "?, " * len(ids_)
     with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
+        connection.execute("BEGIN")
         connection.execute(f"CREATE TABLE odd ({own}k INTEGER NOT NULL, v, w TEXT, {key}")
         rows = [(*ids_, number, value, value) for number, value in enumerate(AWKWARD)]
         connection.executemany(f"INSERT INTO odd VALUES ({marks}?, ?, ?)", rows)
         # Text that is no UTF-8.
         text = "CAST(x'ff61fe' AS TEXT)"
         connection.execute(f"INSERT INTO odd VALUES ({marks}-1, {text}, {text})", ids_)
-
-
-def tables_of(path: Path) -> list[str]:
-    """Return the tables that simulations are made of."""
-    found = query(path, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-    return [name for (name,) in found if name not in REGISTRY and not name.startswith("sqlite_")]
-
-
-def rows_of(path: Path, table: str, columns: Iterable[str], simulation_id: str | None) -> Rows:
-    """Read rows with the types of their values; their order does not count."""
-    asked = ", ".join(
-        f"typeof({name}), CASE typeof({name}) WHEN 'text' THEN hex({name}) ELSE quote({name}) END"
-        for name in columns
-    )
-    where, values = ("WHERE simulation_id = ?", [simulation_id]) if simulation_id else ("", [])
-    return Counter(query(path, f"SELECT {asked} FROM {table} {where}", *values))
-
-
-def columns_of(path: Path, table: str) -> list[str]:
-    names = [name for _, name, *_ in query(path, f"PRAGMA table_xinfo({table})")]
-    return [name for name in names if name != "simulation_id"]
-
-
-def content_of(path: Path) -> dict[str, Rows]:
-    """Return all rows of a database, by table, with the simulations that they belong to."""
-    return {
-        table: rows_of(path, table, ["simulation_id", *columns_of(path, table)], None)
-        for table in tables_of(path)
-    }
-
-
-def counts_of(path: Path) -> dict[str, int]:
-    """Return the number of rows by table, where there are any."""
-    counts = {name: query(path, f"SELECT count(*) FROM {name}")[0][0] for name in tables_of(path)}
-    return {name: number for name, number in counts.items() if number}
-
-
-def require_arrived(output: Path, source: Path, simulation_id: str) -> None:
-    """Check that an output has every row of an input under its simulation, and no other."""
-    for table in tables_of(source):
-        columns = columns_of(source, table)
-        assert rows_of(output, table, columns, simulation_id) == rows_of(
-            source, table, columns, None
-        ), table
-    for table in set(tables_of(output)) - set(tables_of(source)):
-        assert not rows_of(output, table, ["simulation_id"], simulation_id), table
-
-
-def require_sound(output: Path) -> None:
-    """Let SQLite check a database, also the order of its rows."""
-    assert query(output, "PRAGMA integrity_check") == [("ok",)]
+        connection.execute("COMMIT")
 
 
 @dataclass
