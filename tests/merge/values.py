@@ -78,7 +78,7 @@ def source(
         statements: What made its tables.
         runs: The simulations in it.
         fingerprint: The hash of its bytes; None where it was not read whole.
-        rows: The rows of each simulation, by table.
+        rows: The rows of each simulation, by table; one in each by default.
         traits: What its content decided.
         tables: Its tables, where no statements are given.
         more: Other fields of an input.
@@ -88,7 +88,8 @@ def source(
     kind, schema = classify(found, current=False)
     number = "none" if runs[0].own_id is None else "one" if len(runs) == 1 else "many"
     traits = traits or Traits(number)
-    counts = {"t": 1} if rows is None else rows
+    mapping = map_file(found, kind, traits)
+    counts = {it.target: 1 for it in mapping.tables} if rows is None else rows
     contents = Contents(fingerprint, (counts,) * len(runs)) if fingerprint else None
     return Input(
         **{
@@ -98,7 +99,7 @@ def source(
             "structure": found,
             "simulations": runs,
             "traits": traits,
-            "mapping": map_file(found, kind, traits),
+            "mapping": mapping,
             "experiments": {},
             "contents": contents,
             **more,
