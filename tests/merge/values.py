@@ -107,18 +107,21 @@ def source(
     )
 
 
-def shard(name: str = "run.db", *runs: SimulationInFile, **more: Any) -> Input:
-    """Return a shard of today's schema."""
+def shard(
+    name: str = "run.db", *runs: SimulationInFile, tables: Structure | None = None, **more: Any
+) -> Input:
+    """Return a shard of today's schema, which may have tables of its own."""
     runs = runs or (run(Path(name).stem),)
     traits = Traits("one" if len(runs) == 1 else "many")
+    tables = tables or today()
     return source(
         name,
         runs=runs,
         traits=traits,
-        tables=today(),
+        tables=tables,
         kind="today",
         schema="farm-merge 1",
-        mapping=map_file(today(), "today", traits),
+        mapping=map_file(tables, "today", traits),
         **{"rows": {"agents": 2, "agent_states": 3}, **more},
     )
 
