@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import os
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +14,7 @@ from farm_merge.schema import DATA_TABLES, create_schema
 from farm_merge.sqlite import file_uri, sqlite3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 
 def write_simulation(
@@ -96,6 +98,31 @@ def make_shard(tmp_path: Path) -> Callable[..., Path]:
         return write_shard(path, simulation_id, *more_ids, **options)
 
     return make
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Make a folder that every user can look into, as pytest's are not."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user whom permissions keep out, though the tests may run as root.
+
+    What is imported late has to be imported before: Python itself may lie where nobody may look.
+    """
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def query(path: Path | str, sql: str, *values: object) -> list[tuple[Any, ...]]:
