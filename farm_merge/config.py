@@ -84,7 +84,7 @@ class SimulationConfig(_Strict):
     """The parameters of the built-in model, and the settings of its database.
 
     Lengths are in units of the world, amounts in units of resource, rates a step; the defaults and
-    their meaning stand in `defaults.toml`. Unknown names are errors.
+    their meaning are in `defaults.toml`. Unknown names are errors.
     """
 
     seed: int = _parameter("seed", ge=0, lt=2**63)
@@ -146,7 +146,7 @@ class SimulationConfig(_Strict):
         try:
             return cls(**values)
         except ValidationError as exc:
-            raise FarmMergeError(f"{path or 'configuration'}: {_told(exc)}") from exc
+            raise FarmMergeError(_problems(exc), path=path or "configuration") from exc
 
 
 def _founders(population: int) -> dict[str, int]:
@@ -158,12 +158,13 @@ def _read(path: str | PathLike[str]) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as exc:
-        raise FarmMergeError(f"{path}: cannot be read ({exc.strerror})") from exc
+        raise FarmMergeError(f"cannot be read ({exc.strerror})", path=path) from exc
     except ValueError as exc:
-        raise FarmMergeError(f"{path}: not a TOML file ({exc})") from exc
+        raise FarmMergeError(f"not a TOML file ({exc})", path=path) from exc
 
 
-def _told(error: ValidationError) -> str:
+def _problems(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, each['loc']))}: {each['msg'].lower()}" for each in error.errors()
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].lower()}"
+        for problem in error.errors()
     )

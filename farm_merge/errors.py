@@ -21,6 +21,7 @@ __all__ = [
     "InvalidOptionError",
     "InvalidRecordError",
     "OutputError",
+    "RefusedRowsError",
     "ShardError",
     "SimulationExistsError",
     "StillWrittenError",
@@ -130,6 +131,10 @@ class DamagedGraftError(FarmMergeError):
 
 class ConflictError(FarmMergeError):
     """Inputs contradict the output or each other, and nobody chose what should win."""
+
+
+class RefusedRowsError(FarmMergeError):
+    """A run has ended of which rows were refused, and are not stored."""
 
 
 class SimulationExistsError(FarmMergeError):

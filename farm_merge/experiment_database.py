@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from farm_merge.database import (
-    SimulationWriter,
-    close_database,
-    open_database,
-    open_session,
-    set_simulation_status,
-)
+from farm_merge.database.opening import close_database, naming, open_database, open_session
+from farm_merge.database.registry import set_status
+from farm_merge.database.writer import SimulationWriter, settings_of
+from farm_merge.errors import FarmMergeError, RefusedRowsError
 from farm_merge.reading import frame
 from farm_merge.schema import now
 from farm_merge.sqlite import file_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from os import PathLike
     from types import TracebackType
 
     import pandas as pd
+    import sqlite_utils
     from sqlalchemy.orm import Session
 
-    from farm_merge.config import SimulationConfig
+    from farm_merge.config import DatabaseConfig, SimulationConfig
 
 __all__ = ["ExperimentDatabase", "SimulationContext"]
 
@@ -43,29 +40,53 @@ class ExperimentDatabase:
         db_path: The file; its folder is made. An existing one must be of today's schema.
         experiment_id: The experiment; registered if it is new.
         config: Its database settings govern the file and the buffers.
+        settings: How the file is written; by default as in the configuration.
+        name: Of the experiment, for people; its id by default.
+        description: Of the experiment, for people.
 
     Raises:
-        OutputError: If the file is something else.
+        OutputError: If the file is something else, or cannot be written.
     """
+
+    context_class: ClassVar[type[SimulationContext]] = SimulationContext
 
     def __init__(
         self,
         db_path: str | PathLike[str],
         experiment_id: str,
         config: SimulationConfig | None = None,
+        *,
+        settings: DatabaseConfig | None = None,
+        name: str | None = None,
+        description: str | None = None,
     ) -> None:
         self.db_path = Path(db_path)
         self.experiment_id = experiment_id
         self.config = config
+        self._settings = settings_of(config, settings)
         self._contexts: list[SimulationContext] = []
         self._closed = False
-        self._connection = open_database(self.db_path, config)
-        self._connection.execute(
-            "INSERT OR IGNORE INTO experiments"
-            " (experiment_id, name, creation_date, last_updated, status)"
-            " VALUES (:id, :id, :now, :now, 'running')",
-            {"id": experiment_id, "now": now()},
-        )
+        self._connection = open_database(self.db_path, self._settings)
+        experiment = (experiment_id, name or experiment_id, description, now(), now())
+        with naming(self.db_path):
+            self._connection.execute(
+                "INSERT OR IGNORE INTO experiments"
+                " (experiment_id, name, description, creation_date, last_updated, status)"
+                " VALUES (?, ?, ?, ?, ?, 'running')",
+                experiment,
+            )
+
+    @property
+    def db(self) -> sqlite_utils.Database:
+        """The experiment as sqlite-utils sees it, with everything logged so far.
+
+        It has this object's own connection: what is written through it is in turn with what the
+        simulations log. Importing sqlite-utils takes a moment, so it is done here.
+        """
+        import sqlite_utils
+
+        self.flush_all_buffers()
+        return sqlite_utils.Database(self._connection, execute_plugins=False)
 
     def create_simulation_context(
         self,
@@ -84,12 +105,13 @@ class ExperimentDatabase:
         Raises:
             SimulationExistsError: If the simulation is there and `resume` is not set.
         """
-        context = SimulationContext(
+        context = self.context_class(
             self._connection,
             lambda: open_session(file_uri(self.db_path)),
             self.config,
             simulation_id,
             path=str(self.db_path.absolute()),
+            settings=self._settings,
             experiment_id=self.experiment_id,
             parameters={} if parameters is None else parameters,
             resume=resume,
@@ -122,9 +144,23 @@ class ExperimentDatabase:
         return frame(self.db_path, table, simulation_id, steps)
 
     def flush_all_buffers(self) -> None:
-        """Write everything that the simulations' loggers hold."""
+        """Write everything that the simulations' loggers hold.
+
+        Raises:
+            OutputError: If SQLite cannot write some of it; the rest is written.
+        """
+        if problems := self._in_all_contexts(SimulationContext.flush_all_buffers):
+            raise problems[0]
+
+    def _in_all_contexts(self, act: Callable[[SimulationContext], None]) -> list[FarmMergeError]:
+        """Do something for every simulation, whatever becomes of the others."""
+        problems = []
         for context in self._contexts:
-            context.flush_all_buffers()
+            try:
+                act(context)
+            except FarmMergeError as exc:
+                problems.append(exc)
+        return problems
 
     def get_simulation_ids(self) -> list[str]:
         """Return the ids of this experiment's simulations, in order."""
@@ -140,35 +176,47 @@ class ExperimentDatabase:
         status: str,
         results_summary: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record how a simulation stands; any status but "running" and "pending" ends it.
+        """Record the status of a simulation; any status but "running" and "pending" ends it.
 
         Raises:
             FarmMergeError: If there is no such simulation.
         """
-        self.flush_all_buffers()
-        set_simulation_status(self._connection, simulation_id, status, results_summary)
+        for context in reversed(self._contexts):  # one that was resumed has the rows
+            if context.simulation_id == simulation_id:
+                context.update_simulation_status(status, results_summary)
+                return
+        with naming(self.db_path):
+            set_status(self._connection, simulation_id, status, results_summary)
 
     def update_experiment_status(
         self, status: str, results_summary: Mapping[str, Any] | None = None
     ) -> None:
-        """Record how the experiment stands."""
-        summary = (
-            None if results_summary is None else json.dumps(dict(results_summary), default=str)
-        )
-        self._connection.execute(
-            "UPDATE experiments SET status = ?, last_updated = ?,"
-            " results_summary = coalesce(?, results_summary) WHERE experiment_id = ?",
-            (status, now(), summary, self.experiment_id),
-        )
+        """Record the status of the experiment."""
+        changes: dict[str, Any] = {"status": status, "last_updated": now()}
+        if results_summary is not None:
+            changes["results_summary"] = dict(results_summary)
+        with naming(self.db_path):
+            self.db.table("experiments").update(self.experiment_id, changes)
 
     def close(self) -> None:
-        """Write what is held, and leave one file, unless another process has it open."""
+        """Write what is held, and leave one file, unless another process has it open.
+
+        Raises:
+            RefusedRowsError: If rows were refused; everything else is written, and all is closed.
+            OutputError: If SQLite cannot write something; it is still held, and open, then.
+        """
         if self._closed:
             return
-        for context in self._contexts:
-            context.close()
+        problems = self._in_all_contexts(SimulationContext.close)
+        for problem in problems:
+            if not isinstance(problem, RefusedRowsError):
+                raise problem
         self._closed = True
         close_database(self._connection)
+        if problems:
+            raise RefusedRowsError(
+                "not all rows could be stored", path=self.db_path, causes=problems
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -179,4 +227,8 @@ class ExperimentDatabase:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except RefusedRowsError:
+            if error is None:  # else it is the error that has to be seen
+                raise

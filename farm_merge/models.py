@@ -6,7 +6,7 @@ simulation is one contiguous range of every table and index, and ids stay as the
 them.
 
 Columns keep AgentFarm's names and types. Types are spelled out, so that the DDL is the same under
-every version of SQLAlchemy. Foreign keys tell what belongs together; SQLite enforces them only for
+every version of SQLAlchemy. Foreign keys show what belongs together; SQLite enforces them only for
 connections that ask for it, and rows that point nowhere are carried as they are.
 
 Run `python -m farm_merge.models` to write `schema.sql` and `docs/schema.md` anew.
@@ -283,7 +283,7 @@ def _tables() -> list[Table]:
 
 
 def schema_sql() -> str:
-    """Return the DDL of all tables, as it stands in `schema.sql`."""
+    """Return the DDL of all tables, as it is in `schema.sql`."""
     dialect = sqlite.dialect()
     statements = [str(CreateTable(table).compile(dialect=dialect)) for table in _tables()]
     body = "".join(
@@ -313,7 +313,7 @@ one; it should start with `simulation_id`.
 
 
 def schema_markdown() -> str:
-    """Return the tables, columns and keys as Markdown, as they stand in `docs/schema.md`."""
+    """Return the tables, columns and keys as Markdown, as they are in `docs/schema.md`."""
     parts = [_MARKDOWN_HEAD]
     dialect = sqlite.dialect()
     models = {str(mapper.local_table): mapper.class_ for mapper in Base.registry.mappers}

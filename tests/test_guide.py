@@ -15,7 +15,7 @@ from farm_merge.database import InMemorySimulationDatabase, SimulationDatabase
 from farm_merge.experiment_database import ExperimentDatabase
 from farm_merge.models import AgentStateModel, SimulationStepModel
 from tests.conftest import query
-from tests.test_data_logging import RESOURCE, STATE
+from tests.logged import RESOURCE, STATE
 
 METRICS = {"total_agents": 1, "total_resources": 2.5}
 STEP = {
@@ -83,8 +83,8 @@ def test_a_context_has_the_interface_of_a_simulation_database(config):
         public = {name for name in dir(database) if not name.startswith("_")} - {"db_path"}
         assert public <= set(dir(context))
         assert public <= set(dir(memory))
-        for each in (database, memory):
-            each.close()
+        database.close()
+        memory.close()
 
 
 GUIDE = os.environ.get("FARM_MERGE_GUIDE")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from farm_merge.config import SimulationConfig
 from farm_merge.database import InMemorySimulationDatabase
 from farm_merge.experiment_database import ExperimentDatabase
+from farm_merge.model.agents import ACTIONS, KINDS
 from farm_merge.schema import DATA_TABLES
-from farm_merge.simulation import ACTIONS, KINDS, _metrics, _World, run_simulation
-from farm_merge.sqlite import sqlite3
+from farm_merge.simulation import run_simulation
+from tests.conftest import query
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,14 +24,9 @@ def config(**values: Any) -> SimulationConfig:
     return SimulationConfig.from_centralized_config(**values)
 
 
-def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
-
-
 def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     tables = [table for table in DATA_TABLES if table not in NOT_CONTENT]
-    return {table: rows(path, f"SELECT * FROM {table}") for table in tables}
+    return {table: query(path, f"SELECT * FROM {table}") for table in tables}
 
 
 @pytest.fixture(scope="module")
@@ -63,95 +57,51 @@ def test_logging_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_every_data_table_is_filled(shard: Path) -> None:
-    assert [t for t in DATA_TABLES if not rows(shard, f"SELECT 1 FROM {t} LIMIT 1")] == []
+    assert [t for t in DATA_TABLES if not query(shard, f"SELECT 1 FROM {t} LIMIT 1")] == []
 
 
 @pytest.mark.parametrize("table", DATA_TABLES)
 def test_values_have_the_types_of_their_columns(shard: Path, table: str) -> None:
-    declared = {name: kind for _, name, kind, *_ in rows(shard, f"PRAGMA table_info({table})")}
+    declared = {name: kind for _, name, kind, *_ in query(shard, f"PRAGMA table_info({table})")}
     allowed = {"INTEGER": "integer", "BOOLEAN": "integer", "FLOAT": "real"}
     for name, kind in declared.items():
-        found = {each for (each,) in rows(shard, f'SELECT DISTINCT typeof("{name}") FROM {table}')}
+        found = {
+            value for (value,) in query(shard, f'SELECT DISTINCT typeof("{name}") FROM {table}')
+        }
         assert found <= {allowed.get(kind, "text"), "null"}, name
 
 
 def test_steps_add_up(shard: Path) -> None:
-    totals = rows(shard, "SELECT total_agents, births, deaths FROM simulation_steps")
+    totals = query(shard, "SELECT total_agents, births, deaths FROM simulation_steps")
     assert len(totals) == 60
     population = 40
     for total, births, deaths in totals:
         population += births - deaths
         assert total == population
-    states = rows(shard, "SELECT count(*) FROM agent_states GROUP BY step_number")
+    states = query(shard, "SELECT count(*) FROM agent_states GROUP BY step_number")
     assert states == [(total,) for total, *_ in totals]
 
 
 def test_an_agent_acts_once_a_step_while_it_lives(shard: Path) -> None:
     twice = "SELECT 1 FROM agent_actions GROUP BY step_number, agent_id HAVING count(*) > 1"
-    assert rows(shard, twice) == []
+    assert query(shard, twice) == []
     late = (
         "SELECT 1 FROM agent_actions JOIN agents USING (simulation_id, agent_id)"
         " WHERE step_number > death_time OR step_number < birth_time"
     )
-    assert rows(shard, late) == []
+    assert query(shard, late) == []
 
 
 def test_all_kinds_and_actions_occur(shard: Path) -> None:
-    assert {kind for (kind,) in rows(shard, "SELECT agent_type FROM agents")} == set(KINDS)
-    assert {a for (a,) in rows(shard, "SELECT action_type FROM agent_actions")} == set(ACTIONS)
+    assert {kind for (kind,) in query(shard, "SELECT agent_type FROM agents")} == set(KINDS)
+    assert {a for (a,) in query(shard, "SELECT action_type FROM agent_actions")} == set(ACTIONS)
 
 
 def test_the_dead_have_a_time_and_a_cause(shard: Path) -> None:
-    dead = rows(shard, "SELECT agent_id FROM agents WHERE death_time IS NOT NULL")
-    causes = rows(shard, "SELECT agent_id FROM health_incidents WHERE cause LIKE 'death by %'")
+    dead = query(shard, "SELECT agent_id FROM agents WHERE death_time IS NOT NULL")
+    causes = query(shard, "SELECT agent_id FROM health_incidents WHERE cause LIKE 'death by %'")
     assert dead
     assert sorted(dead) == sorted(causes)
-
-
-@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 1.0])
-@pytest.mark.parametrize("population", [10, 50, 100])
-def test_populations_neither_die_out_nor_fill_the_world(rate: float, population: int) -> None:
-    settings = config(learning_rate=rate, population=population)
-    world = _World(settings)
-    sizes = []
-    for step in range(200):
-        world.advance(step)
-        sizes.append(len(world.agents))
-    assert 0 < min(sizes) < max(sizes) < settings.max_population
-
-
-def test_the_learning_rate_matters() -> None:
-    def learned(rate: float) -> float:
-        """Return how far the founders' weights have moved after ten steps."""
-        world = _World(config(population=60, learning_rate=rate, seed=5))
-        before = world.agents.weights.copy()
-        names = world.agents.id
-        for step in range(10):
-            world.advance(step)
-        left = np.isin(names, world.agents.id)
-        return float(np.abs(world.agents.weights[: left.sum()] - before[left]).sum(axis=1).mean())
-
-    distances = [learned(rate) for rate in (0.0, 0.01, 0.1, 1.0)]
-    assert distances[0] == pytest.approx(0.0, abs=1e-9)
-    assert distances == sorted(distances)
-    assert distances[3] > 10 * distances[1]
-
-
-def test_resources_are_neither_made_nor_lost_by_agents() -> None:
-    world = _World(config(resource_regen_rate=0.0, population=60, attack_damage=0.0))
-    for step in range(5):
-        before = world.resource_amount.sum() + world.agents.resources.sum()
-        cost = world.config.offspring_cost - world.config.offspring_initial_resources
-        outcome = world.advance(step)
-        after = world.resource_amount.sum() + world.agents.resources.sum()
-        assert after == pytest.approx(before - outcome.consumed - cost * len(outcome.born))
-
-
-def test_the_world_is_a_torus() -> None:
-    world = _World(config(width=10, height=20))
-    nearest, distance = world._nearest(np.array([[0.5, 19.5]]), np.array([[5.0, 10.0], [9.5, 0.5]]))
-    assert nearest.tolist() == [1]
-    assert distance[0] == pytest.approx(np.sqrt(2))
 
 
 @pytest.mark.parametrize(
@@ -174,21 +124,7 @@ def test_a_simulation_ends_when_all_are_dead(tmp_path: Path) -> None:
     assert result.final_population == 0
     assert result.steps < 100
     last = "SELECT total_agents, average_reward IS NULL FROM simulation_steps ORDER BY 1 LIMIT 1"
-    assert rows(path, last) == [(0, 0)]
-
-
-def test_metrics_of_an_empty_world_are_none_where_there_is_no_mean() -> None:
-    world = _World(config(population=0))
-    metrics = _metrics(world, world.advance(0))
-    assert metrics["total_agents"] == 0
-    assert metrics["average_agent_health"] is None
-    assert metrics["genetic_diversity"] is None
-
-
-def test_entropy_is_that_of_equal_shares_at_the_start() -> None:
-    world = _World(config(population=20))
-    outcome = world._begin()
-    assert _metrics(world, outcome)["resource_distribution_entropy"] == pytest.approx(np.log(20))
+    assert query(path, last) == [(0, 0)]
 
 
 def test_a_database_or_a_path_but_not_both(tmp_path: Path) -> None:
@@ -207,10 +143,10 @@ def test_an_experiment_and_a_database_in_memory_take_it_too(tmp_path: Path) -> N
         context.close()
     assert content(tmp_path / "m.db") == content(tmp_path / "exp.db")
     summary = "SELECT status, results_summary ->> '$.final_population' FROM simulations"
-    assert rows(tmp_path / "exp.db", summary) == [("completed", result.final_population)]
+    assert query(tmp_path / "exp.db", summary) == [("completed", result.final_population)]
 
 
-def test_progress_is_told_after_every_step() -> None:
-    told: list[tuple[int, int]] = []
-    run_simulation(3, config(), progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+def test_progress_is_reported_after_every_step() -> None:
+    seen: list[tuple[int, int]] = []
+    run_simulation(3, config(), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]

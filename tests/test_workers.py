@@ -143,6 +143,7 @@ def is_alive(pid):
         return False
 
 
+@pytest.mark.usefixtures("interruptible")
 @forks
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_parent(make_shard, tmp_path, how):

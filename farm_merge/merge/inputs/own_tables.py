@@ -78,8 +78,9 @@ def map_own_table(file: SourceTables, table: str) -> TableMapping:
     draft = _with_known_collations(_with_stored_columns(_renamed(file, table), file))
     if found.column(SIMULATION_ID) and not found.merged:
         draft = _without_id(draft, file)
-    is_keyless = not draft.definition.key or table in file.traits.numbered
-    if is_keyless and not found.is_numbered:
+    # A run's own key of that name would be taken for our numbers, and its values be changed.
+    is_keyless = not draft.definition.key or found.is_numbered or table in file.traits.numbered
+    if is_keyless and not (found.merged and found.is_numbered):
         draft = _with_row_number(draft, _number_of(found, simulation, file))
     elif _is_referred_to_by_rowid(found, file):
         draft = _with_rowid(draft)
@@ -199,6 +200,8 @@ def _with_row_number(draft: _Draft, ordinal: str) -> _Draft:
         key=(quoted(name),),
     )
     draft = draft.defined(definition).filled(name, ordinal)
+    if draft.found.is_numbered:
+        return draft.noted(f"rows of {draft.found.name} are numbered by {name}")
     if draft.found.key:
         return draft.noted(
             f"rows of {draft.found.name} are numbered by {name}: not all have its key"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm_merge.merge.tables.definition import (
     ColumnDefinition,
@@ -128,19 +129,32 @@ def _structure(rows: tuple[_SchemaRow, ...], merged_form: bool) -> Structure:
     return Structure(tables, indexes, views, (*virtual, *behind), tuple(not_understood))
 
 
-@lru_cache(maxsize=1024)
-def _definition(name: str, sql: str, merged_form: bool) -> tuple[TableDefinition, bool]:
-    """Read a CREATE TABLE statement; return the table, and whether SQLite understands it alike."""
-    with closing(connect()) as connection:
+class _Reader(threading.local):
+    """Lets SQLite read CREATE TABLE statements, each as the only one of an empty database."""
+
+    def __init__(self) -> None:
+        self._connection = connect()
+        self._connection.execute("CREATE TABLE stand_in (x)")
+
+    def columns(self, name: str, sql: str) -> list[tuple[Any, ...]]:
+        """Return what `PRAGMA table_xinfo` answers for a table."""
         # Put into the schema and not executed: functions that it calls may not exist here.
-        connection.execute("CREATE TABLE stand_in (x)")
-        connection.execute("PRAGMA writable_schema=ON")
-        connection.execute(
+        self._connection.execute("PRAGMA writable_schema=ON")
+        self._connection.execute(
             "UPDATE sqlite_schema SET name = :name, tbl_name = :name, sql = :sql",
             {"name": name, "sql": sql},
         )
-        connection.execute("PRAGMA writable_schema=RESET")
-        known = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+        self._connection.execute("PRAGMA writable_schema=RESET")
+        return self._connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
+
+
+_reader = _Reader()
+
+
+@lru_cache(maxsize=4096)
+def _definition(name: str, sql: str, merged_form: bool) -> tuple[TableDefinition, bool]:
+    """Read a CREATE TABLE statement; return the table, and whether SQLite understands it alike."""
+    known = _reader.columns(name, sql)
     columns = {column: hidden in {2, 3} for _, column, _, _, _, _, hidden in known}
     key = [column for _, column, *_, place, _ in sorted(known, key=lambda row: row[5]) if place]
     try:

@@ -9,6 +9,7 @@ https://www.sqlite.org/rtree.html, https://www.sqlite.org/spellfix1.html.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.tokens import tokens
@@ -62,9 +63,12 @@ class VirtualTable:
 
 def parse_virtual_table(sql: str) -> VirtualTable | None:
     """Read a CREATE VIRTUAL TABLE statement; None if it is another one."""
+    start = [word.keyword for word in islice(tokens(sql), 3)]
+    if start != ["CREATE", "VIRTUAL", "TABLE"]:
+        return None
     words = list(tokens(sql))
     keywords = [word.keyword for word in words]
-    if keywords[:3] != ["CREATE", "VIRTUAL", "TABLE"] or "USING" not in keywords:
+    if "USING" not in keywords:
         return None
     using = keywords.index("USING")
     arguments = "".join(word.name or word.text for word in words[using + 2 :])

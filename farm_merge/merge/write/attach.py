@@ -52,14 +52,16 @@ def copy_simulation(
     with transaction(connection, "IMMEDIATE"):
         if planned.replaces:
             remove_simulation(connection, output, simulation_id)
-        before = count_rows(connection, output, simulation_id) if planned.joins else Counter()
+        before: Counter[str] = Counter()
+        if planned.joins:
+            before = count_rows(connection, simulation_id, shard.content)
         for table, definition in shard.content.items():
             target = output.tables[table]
             after = highest_number(connection, target, simulation_id) if planned.joins else 0
             advance(copy_rows(connection, definition, target, simulation_id, after=after))
         register(connection, planned, experiment, output, shard)
         if verification != "none":
-            require_counts(connection, output, simulation_id, before + Counter(counts))
+            require_counts(connection, simulation_id, shard.content, before + Counter(counts))
         if verification == "content" and not planned.joins:
             require_same(connection, simulation_id, output, shard)
         require_unchanged(planned.source.file)

@@ -18,7 +18,7 @@ from farm_merge.publish import sync
 from farm_merge.sqlite import connect, file_uri, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from farm_merge.merge.options import Verification
@@ -37,34 +37,33 @@ __all__ = [
 
 
 def count_rows(
-    connection: sqlite3.Connection, output: Structure, simulation_id: str
+    connection: sqlite3.Connection, simulation_id: str, tables: Iterable[str]
 ) -> Counter[str]:
-    """Return the rows that a simulation has in the output, by table in lower case."""
+    """Return the rows that a simulation has in the output, by table."""
     return Counter(
         {
             table: connection.execute(
                 f"SELECT count(*) FROM main.{quoted(table)} WHERE simulation_id = ?",
                 (simulation_id,),
             ).fetchone()[0]
-            for table, definition in output.content.items()
-            if definition.merged
+            for table in tables
         }
     )
 
 
 def require_counts(
     connection: sqlite3.Connection,
-    output: Structure,
     simulation_id: str,
+    tables: Iterable[str],
     expected: Mapping[str, int],
 ) -> None:
-    """Check the number of rows that a simulation has in the tables of the output.
+    """Check the number of rows that a simulation has in tables of the output.
 
     Args:
         connection: The output.
-        output: Its tables.
         simulation_id: The simulation.
-        expected: Rows by table.
+        tables: The tables that its shard has, in lower case.
+        expected: Rows by table, where there are any.
 
     Raises:
         OutputError: If a table holds more or fewer rows than its source.
@@ -72,12 +71,11 @@ def require_counts(
     wanted: Counter[str] = Counter()
     for table, rows in expected.items():
         wanted[folded(table)] += rows
-    found = count_rows(connection, output, simulation_id)
-    for table in wanted.keys() | found.keys():
-        if found[table] != wanted[table]:
+    for table, rows in count_rows(connection, simulation_id, wanted.keys() | {*tables}).items():
+        if rows != wanted[table]:
             raise OutputError(
                 f"simulation {simulation_id!r}, table {table}: {wanted[table]} rows in the shard,"
-                f" {found[table]} in the output; nothing of it was kept. Please report this"
+                f" {rows} in the output; nothing of it was kept. Please report this"
             )
 
 

@@ -1,18 +1,20 @@
-"""The logger loses nothing, changes nothing, and says at the call what does not fit."""
+"""The logger loses nothing, changes nothing, and refuses at the call what does not fit."""
 
 from __future__ import annotations
+
+import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from farm_merge.config import SimulationConfig
 from farm_merge.database import SimulationDatabase
-from farm_merge.errors import FarmMergeError, InvalidRecordError
+from farm_merge.errors import FarmMergeError, InvalidRecordError, RefusedRowsError
+from farm_merge.merge import merge_shards
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
-
-STATE = ("a1", 1.0, 2.0, 3.0, 90.0, 100.0, 0, False, 0.5, 7)
-RESOURCE = ("r1", 5.0, 1.0, 1.0)
+from tests.logged import RESOURCE, STATE
 
 
 @pytest.fixture
@@ -115,13 +117,17 @@ def test_numpy_scalars_are_stored_as_numbers_not_blobs(path):
         (0, [("a", 1.0, {}, *STATE[3:])], [], {}, "cannot be stored"),
         (0, [STATE, STATE], [], {}, "more than one state"),
         (0, [], [("r1", 1.0)], {}, "resource state has 2 values, not 4"),
-        (0, [], [], {"total_agnets": 1}, "total_agnets"),
         (0, [], [], {"births": "many"}, "births"),
+        (0, [], [], {"Births": 1}, "Births"),
+        (0, [], [], {"step_number": 1}, "step_number"),
+        (0, [], [], {"": 1}, "cannot be a new column"),
+        (0, [], [], {"mood": object()}, "cannot be stored"),
     ],
 )
 def test_what_does_not_fit_raises_at_the_call(db, step, states, resources, metrics, named):
     with pytest.raises(InvalidRecordError, match=named):
         db.logger.log_step(step, states, resources, metrics)
+    db.logger.refused.clear()
     db.flush_all_buffers()
     assert db.get_table_row_count("agent_states") == 0
     assert db.get_table_row_count("simulation_steps") == 0
@@ -149,6 +155,7 @@ def test_agents_are_logged_one_by_one_and_in_batches(path):
             db.logger.log_agent("a1", 0, "system", (1.0, 2.0), 5.0, 100.0)
         with pytest.raises(InvalidRecordError, match="'c'"):
             db.logger.log_agents_batch([{"agent_id": "c", "colour": "red"}])
+        db.logger.refused.clear()
     agents = "SELECT agent_id, position_y, generation, action_weights FROM agents"
     assert query(path, agents) == [
         ("a1", 2.0, 0, '{"m": 0.5}'),
@@ -163,12 +170,14 @@ def test_actions_keep_what_older_loggers_took(path):
             4, "a1", "gather", "r1", reward=1.5, details={"amount": 2}, resources_before=3.0
         )
         db.logger.log_learning_experience(4, "a1", "dqn", 140, 2, "gather", 0.5)
-        with pytest.raises(InvalidRecordError, match="colour"):
-            db.logger.log_agent_action(4, "a1", "gather", colour="red")
+        db.logger.log_agent_action(4, "a1", "gather", details="text", colour="red")
+        db.logger.log_agent_action(4, "a1", "gather", details={})
     actions = "SELECT action_id, action_type, reward, details, module_type FROM agent_actions"
     assert query(path, actions) == [
         (1, "gather", 1.5, '{"resources_before": 3.0, "amount": 2}', None),
         (2, "gather", 0.5, '{"action_taken": 2, "action_taken_mapped": "gather"}', "dqn"),
+        (3, "gather", None, '{"colour": "red", "details": "text"}', None),
+        (4, "gather", None, None, None),
     ]
 
 
@@ -178,6 +187,7 @@ def test_a_death_is_a_time_and_an_incident(path):
         db.update_agent_death("a1", 9, "combat")
         with pytest.raises(InvalidRecordError, match="nobody"):
             db.update_agent_death("nobody", 9)
+        db.logger.refused.clear()
     assert query(path, "SELECT death_time FROM agents") == [(9,)]
     assert query(path, "SELECT step_number, agent_id, cause FROM health_incidents") == [
         (9, "a1", "combat")
@@ -235,3 +245,115 @@ def test_an_old_buffer_is_written(path):
     with SimulationDatabase(path, config) as db:
         db.logger.log_agent_action(0, "a1", "move")
         assert query(path, "SELECT count(*) FROM agent_actions") == [(1,)]
+
+
+def test_what_the_schema_has_no_column_for_gets_one(path):
+    with SimulationDatabase(path) as db:
+        db.logger.log_step(0, [], [], {"births": 1})
+        db.logger.log_step(1, [], [], {"births": 2, "mood": 3, 'odd "name"': [1, 2]})
+        db.logger.log_step(2, [], [], {"mood": np.float32(0.5)})
+        db.logger.log_agent("a1", 0, "system", (0, 0), 1, 1, simulation_id="run", colour="red")
+        db.logger.log_agent("a2", 0, "system", (0, 0), 1, 1, death_time=7)
+        db.logger.log_health_incident(0, "a1", 1, 2, "fall", {"floor": 3}, witness="a2")
+    steps = 'SELECT step_number, births, mood, typeof(mood), "odd ""name""" FROM simulation_steps'
+    assert query(path, steps) == [
+        (0, 1, None, "null", None),
+        (1, 2, 3, "integer", "[1, 2]"),
+        (2, None, 0.5, "real", None),
+    ]
+    agents = "SELECT agent_id, death_time, colour FROM agents"
+    assert query(path, agents) == [("a1", None, "red"), ("a2", 7, None)]
+    details = "SELECT details FROM health_incidents"
+    assert query(path, details) == [('{"witness": "a2", "floor": 3}',)]
+
+
+def test_a_resumed_run_goes_on_with_its_own_columns(path):
+    for resume in (False, True):
+        with SimulationDatabase(path, resume=resume) as db:
+            db.logger.log_step(int(resume), [], [], {"mood": "good"})
+    assert query(path, "SELECT step_number, mood FROM simulation_steps") == [
+        (0, "good"),
+        (1, "good"),
+    ]
+
+
+def test_new_columns_are_merged_with_shards_that_lack_them(tmp_path):
+    for name, metrics in {"a": {}, "b": {"mood": 7}, "c": {"mood": "007"}}.items():
+        with SimulationDatabase(tmp_path / f"{name}.db") as db:
+            db.logger.log_step(0, [], [], metrics)
+    merge_shards([tmp_path / f"{name}.db" for name in "abc"], tmp_path / "exp.db")
+    moods = "SELECT simulation_id, mood FROM simulation_steps ORDER BY 1"
+    assert query(tmp_path / "exp.db", moods) == [("a", None), ("b", 7), ("c", "007")]
+
+
+def test_one_agent_that_does_not_fit_costs_no_other(path):
+    agent = {"birth_time": 0, "agent_type": "x", "position": (0, 0)}
+    agent |= {"initial_resources": 1, "starting_health": 1}
+    batch = [{"agent_id": name, **agent} for name in "abc"]
+    batch[1]["position"] = (0, 0, 0)
+    batch.append({"agent_id": "d", "simulation_id": "other", **agent})
+    with SimulationDatabase(path) as db:
+        with pytest.raises(InvalidRecordError, match=r"(?s)2 agents .*'b'.*another simulation"):
+            db.logger.log_agents_batch(batch)
+        assert dict(db.logger.refused.rows) == {"log_agent": 2}
+        db.logger.refused.clear()
+    assert query(path, "SELECT agent_id FROM agents") == [("a",), ("c",)]
+
+
+def log_carelessly(db):
+    """Log as a caller does that catches every error and goes on."""
+    for call in (
+        lambda: db.logger.log_step(0, [STATE], [], {}),
+        lambda: db.logger.log_step(1, [STATE[:3]], [], {}),
+        lambda: db.logger.log_step(1, [], []),
+        lambda: db.logger.log_step(1, [], [], {}, mood=3),
+        lambda: db.logger.log_resource("r1", "many", (0, 0)),
+        lambda: db.logger.log_agent_action(-1, "a1", "move"),
+        lambda: db.logger.log_learning_experience(0, "a1", "dqn", 1, 2, "move", "much"),
+        lambda: db.logger.log_health_incident(0, "", 1, 2, "fall"),
+    ):
+        with suppress(Exception):
+            call()
+
+
+REFUSED = {
+    "log_step": 3,
+    "log_resource": 1,
+    "log_agent_action": 1,
+    "log_learning_experience": 1,
+    "log_health_incident": 1,
+}
+
+
+def test_a_caller_that_catches_everything_learns_at_the_end_what_was_refused(path):
+    db = SimulationDatabase(path)
+    log_carelessly(db)
+    db.update_simulation_status("completed", {"agents": 1})
+    with pytest.raises(RefusedRowsError, match=r"run\.db: .*7 rows were refused .*has 3 values"):
+        db.close()
+    db.close()
+    ((status, summary, ended),) = query(
+        path, "SELECT status, results_summary, end_time IS NOT NULL FROM simulations"
+    )
+    assert (status, ended) == ("incomplete", 1)
+    assert json.loads(summary) == {"agents": 1, "refused_rows": REFUSED}
+    assert query(path, "SELECT count(*) FROM agent_states") == [(1,)]
+    assert [file.name for file in path.parent.iterdir()] == ["run.db"]
+
+
+def test_leaving_the_block_reports_what_was_refused(path):
+    with pytest.raises(RefusedRowsError), SimulationDatabase(path) as db:
+        log_carelessly(db)
+    assert query(path, "SELECT status FROM simulations") == [("incomplete",)]
+
+
+def test_the_error_that_ended_a_run_is_not_hidden_by_what_was_refused(path):
+    def fail():
+        with SimulationDatabase(path) as db:
+            log_carelessly(db)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    refused = "SELECT status, results_summary ->> '$.refused_rows.log_step' FROM simulations"
+    assert query(path, refused) == [("failed", 3)]

@@ -1,17 +1,16 @@
-"""Shards and in-memory databases: registered, closed clean, persisted whole or not at all."""
+"""Shards: registered with what they ran on, closed as one file, every error named."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
+from contextlib import closing
 
 import pytest
 from sqlalchemy import select
 
-from farm_merge.config import SimulationConfig
+from farm_merge.config import DatabaseConfig, SimulationConfig
 from farm_merge.database import InMemorySimulationDatabase, SimulationDatabase
 from farm_merge.errors import (
-    ConflictError,
     FarmMergeError,
     InvalidRecordError,
     OutputError,
@@ -19,31 +18,19 @@ from farm_merge.errors import (
 )
 from farm_merge.models import AgentStateModel, Simulation
 from farm_merge.sqlite import file_uri, sqlite3
-from tests.conftest import content, query
-from tests.test_data_logging import RESOURCE, STATE
+from tests.conftest import query
+from tests.logged import write
 
 
-def write(db, steps=3):
-    db.logger.log_agent("a1", 0, "system", (1.0, 2.0), 5.0, 100.0)
-    for step in range(steps):
-        db.logger.log_step(step, [STATE], [RESOURCE], {"total_agents": 1})
-        db.logger.log_agent_action(step, "a1", "move")
-    db.save_configuration({"n": steps})
-
-
-def test_a_finished_shard_is_one_file_readable_in_a_read_only_folder(tmp_path):
+def test_a_finished_shard_is_one_file_that_readers_leave_alone(tmp_path):
     path = tmp_path / "new" / "folder" / "run_1.db"
     with SimulationDatabase(path) as db:
         write(db)
-    assert [each.name for each in path.parent.iterdir()] == ["run_1.db"]
     assert query(path, "PRAGMA journal_mode") == [("delete",)]
-    path.parent.chmod(0o555)
-    try:
-        connection = sqlite3.connect(file_uri(path, mode="ro"), uri=True)
+    with closing(sqlite3.connect(file_uri(path, mode="ro"), uri=True)) as connection:
         assert connection.execute("SELECT count(*) FROM agent_states").fetchone() == (3,)
-        connection.close()
-    finally:
-        path.parent.chmod(0o755)
+        # A reader of a database in WAL mode makes files, which a read-only folder does not allow.
+        assert [file.name for file in path.parent.iterdir()] == ["run_1.db"]
 
 
 def test_a_simulation_is_registered_with_what_it_ran_on(tmp_path):
@@ -129,65 +116,28 @@ def test_sessions_see_what_was_logged(tmp_path, kind):
             assert len(session.scalars(select(AgentStateModel)).all()) == 3
 
 
-def test_memory_is_persisted_to_a_file_that_equals_a_shard(tmp_path):
-    with SimulationDatabase(tmp_path / "shard.db", simulation_id="run") as db:
-        write(db)
-    with InMemorySimulationDatabase(simulation_id="run") as db:
-        write(db)
-        told = db.persist_to_disk(tmp_path / "deep" / "memory.db", show_progress=False)
-    for path in (tmp_path / "shard.db", tmp_path / "deep" / "memory.db"):
-        query(path, "UPDATE simulation_config SET timestamp = 0")
-    assert content(tmp_path / "deep" / "memory.db") == content(tmp_path / "shard.db")
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["memory.db"]
-    assert told["rows"]["agent_states"] == 3
-    assert told["total_rows"] == 1 + 3 * 4 + 1
-    assert not told["merged"]
-    where = "SELECT simulation_db_path FROM simulations"
-    assert query(tmp_path / "deep" / "memory.db", where) == [(str(tmp_path / "deep/memory.db"),)]
+def test_how_a_file_is_written_needs_no_configuration_of_the_model(tmp_path):
+    settings = DatabaseConfig(buffer_size=1, journal_mode="DELETE")
+    with SimulationDatabase(tmp_path / "run.db", settings=settings) as db:
+        db.logger.log_agent_action(0, "a1", "move")
+        assert query(tmp_path / "run.db", "SELECT count(*) FROM agent_actions") == [(1,)]
+        assert db.config is None
 
 
-def test_only_some_tables_can_be_persisted(tmp_path):
-    with InMemorySimulationDatabase(simulation_id="run") as db:
-        write(db)
-        told = db.persist_to_disk(tmp_path / "x.db", tables=["agents"], show_progress=False)
-        with pytest.raises(InvalidRecordError, match="colours"):
-            db.persist_to_disk(tmp_path / "y.db", tables=["colours"])
-    assert told["rows"] == {"agents": 1}
-    assert query(tmp_path / "x.db", "SELECT count(*) FROM agent_states") == [(0,)]
+def fill(db):
+    """Let a database take what does not fit on its disk."""
+    db._connection.execute("PRAGMA max_page_count = 1")
+    rows = [(f"agent_{number}", *[0.0] * 9) for number in range(1000)]
+    db.logger.log_step(0, rows, [], {})
 
 
-def persist(path, simulation_id):
-    with InMemorySimulationDatabase(simulation_id=simulation_id) as db:
-        write(db)
-        db.persist_to_disk(path, show_progress=False)
-
-
-def test_several_processes_can_persist_into_one_experiment(tmp_path):
-    path = tmp_path / "exp.db"
-    persist(path, "first")
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        pool.starmap(persist, [(path, f"run_{number}") for number in range(5)])
-        pool.close()
-        pool.join()
-    counts = query(path, "SELECT simulation_id, count(*) FROM agent_states GROUP BY 1")
-    assert counts == [("first", 3), *((f"run_{number}", 3) for number in range(5))]
-    assert [each.name for each in tmp_path.iterdir()] == ["exp.db"]
-
-
-def test_persisting_other_data_under_an_id_that_is_there_is_a_conflict(tmp_path):
-    persist(tmp_path / "exp.db", "run")
-    with InMemorySimulationDatabase(simulation_id="run") as db:
-        write(db, steps=1)
-        with pytest.raises(ConflictError, match="run"):
-            db.persist_to_disk(tmp_path / "exp.db", show_progress=False)
-    assert [each.name for each in tmp_path.iterdir()] == ["exp.db"]
-
-
-def test_the_memory_limit_is_kept_and_nothing_is_lost(tmp_path):
-    db = InMemorySimulationDatabase(memory_limit_mb=1, simulation_id="run")
-    rows = [(f"agent_{number}", *STATE[1:]) for number in range(40_000)]
-    with pytest.raises(FarmMergeError, match=r"still held .*the limit is 1 MB"):
-        db.logger.log_step(0, rows, [], {})
+def test_a_disk_that_is_full_is_an_error_that_keeps_the_rows(tmp_path):
+    db = SimulationDatabase(tmp_path / "run.db")
+    fill(db)
+    with pytest.raises(OutputError, match=r"1001 rows .* still held \(database or disk is full\)"):
+        db.close()
+    with pytest.raises(OutputError, match=r"run\.db: cannot be written \(.*full\)"):
+        db.save_configuration({"text": "x" * 100_000})
     db._connection.execute("PRAGMA max_page_count = 100000")
-    assert db.get_table_row_count("agent_states") == 40_000
     db.close()
+    assert query(tmp_path / "run.db", "SELECT count(*) FROM agent_states") == [(1000,)]

@@ -1,0 +1,125 @@
+"""A simulation's database in memory, to be persisted when the run is over."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from farm_merge.database.opening import open_session
+from farm_merge.database.writer import SimulationWriter, require_data_table, settings_of
+from farm_merge.schema import DATA_TABLES, create_schema
+from farm_merge.sqlite import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from os import PathLike
+
+    from farm_merge.config import DatabaseConfig, SimulationConfig
+
+__all__ = ["InMemorySimulationDatabase"]
+
+
+class InMemorySimulationDatabase(SimulationWriter):
+    """A simulation's database in memory, to be persisted when the run is over.
+
+    Args:
+        memory_limit_mb: How large it may grow; beyond that, logging raises.
+        config: The simulation's configuration.
+        simulation_id: Unique in an experiment; a random one by default.
+        settings: How rows are buffered; by default as in the configuration.
+        experiment_id: The experiment it belongs to.
+        parameters: What is stored with the simulation; the configuration by default.
+        seed: What its randomness starts from; that of the configuration or parameters by default.
+    """
+
+    def __init__(
+        self,
+        memory_limit_mb: int | None = None,
+        config: SimulationConfig | None = None,
+        simulation_id: str | None = None,
+        *,
+        settings: DatabaseConfig | None = None,
+        experiment_id: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        # A named database of SQLite's memdb file system, so that sessions can open it too.
+        uri = f"file:/{uuid.uuid4().hex}?vfs=memdb"
+        chosen = settings_of(config, settings)
+        connection = connect(uri, timeout=chosen.busy_timeout_ms / 1000)
+        create_schema(connection)
+        hint = ""
+        if memory_limit_mb is not None:
+            (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {memory_limit_mb * 2**20 // page_size}")
+            hint = f"; the limit is {memory_limit_mb} MB: persist what is there, or allow more"
+        super().__init__(
+            connection,
+            lambda: open_session(uri),
+            config,
+            simulation_id or f"sim_{uuid.uuid4().hex[:8]}",
+            path=":memory:",
+            settings=chosen,
+            experiment_id=experiment_id,
+            parameters=parameters,
+            seed=seed,
+            hint=hint,
+        )
+
+    def persist_to_disk(
+        self,
+        db_path: str | PathLike[str],
+        tables: Iterable[str] | None = None,
+        show_progress: bool = True,
+        *,
+        ended: bool = True,
+    ) -> dict[str, Any]:
+        """Write the simulation to a file, or merge it into an experiment database that exists.
+
+        A new file appears whole or not at all. Merging is safe from several processes at once; a
+        simulation without an experiment joins that of the database, if it has one alone.
+
+        Args:
+            db_path: The file.
+            tables: The data tables to write; all by default.
+            show_progress: Draw a bar while pages are copied, where a person is looking.
+            ended: Whether the run is over: if it is still `running`, it is `completed` in the file.
+
+        Returns:
+            `path`, `merged` (whether the file was there before), `rows` by table, `total_rows`
+            and `seconds`.
+
+        Raises:
+            InvalidRecordError: If one of `tables` is no data table.
+            OutputError: If the file is something else, or cannot be written.
+            ConflictError: If the experiment database has other data under this simulation_id.
+        """
+        from farm_merge.database.persist import persist
+
+        started = time.perf_counter()
+        kept = DATA_TABLES if tables is None else tuple(tables)
+        for table in kept:
+            require_data_table(table)
+        self.flush_all_buffers()
+        merged = persist(
+            self._connection,
+            self.simulation_id,
+            Path(db_path),
+            kept,
+            status="completed" if ended else None,
+            refused=self.logger.refused.rows,
+            show_progress=show_progress,
+        )
+        rows = {table: self.get_table_row_count(table) for table in kept}
+        return {
+            "path": str(db_path),
+            "merged": merged,
+            "rows": rows,
+            "total_rows": sum(rows.values()),
+            "seconds": time.perf_counter() - started,
+        }
+
+    def _release(self) -> None:
+        self._connection.close()

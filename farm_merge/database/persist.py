@@ -1,0 +1,149 @@
+"""Persist: what was written in memory becomes a file, or joins an experiment database."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import closing, contextmanager, suppress
+from glob import escape
+from typing import TYPE_CHECKING
+
+from farm_merge.database.opening import naming
+from farm_merge.database.registry import end_simulation, report_refusals
+from farm_merge.errors import OutputError
+from farm_merge.merge import merge_shards
+from farm_merge.publish import link_new, locked, read_output, require_usable
+from farm_merge.schema import DATA_TABLES
+from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from farm_merge.sqlite import sqlite3
+
+__all__ = ["persist"]
+
+_PAGES_AT_ONCE = 4096
+
+
+class _InUseError(Exception):
+    """A process holds a lock: it lives, and so what it builds is no leftover."""
+
+
+def persist(
+    source: sqlite3.Connection,
+    simulation_id: str,
+    output: Path,
+    tables: tuple[str, ...],
+    *,
+    status: str | None,
+    refused: Mapping[str, int],
+    show_progress: bool,
+) -> bool:
+    """Write a simulation to a file that appears whole, or merge it into the one that is there.
+
+    Args:
+        source: The database in memory.
+        simulation_id: The simulation in it.
+        output: The file.
+        tables: The data tables to write.
+        status: What a running simulation becomes: it has ended; None if it goes on.
+        refused: How many rows were refused, by the logger's method.
+        show_progress: Draw a bar where a person is looking.
+
+    Returns:
+        Whether the file was there.
+
+    Raises:
+        OutputError: If the file is something else, or cannot be written.
+        ConflictError: If it has other data under this simulation_id.
+    """
+    with naming(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        require_usable(output)
+        with _partial(output) as partial:
+            with closing(connect(file_uri(partial))) as disk:
+                _copy(source, disk, show_progress=show_progress)
+                _keep(disk, tables)
+                path = str(output.absolute())
+                disk.execute("UPDATE simulations SET simulation_db_path = ?", (path,))
+                if status is not None:
+                    end_simulation(disk, simulation_id, status)
+                if refused:
+                    report_refusals(disk, simulation_id, refused)
+            return _publish(partial, output)
+
+
+def _copy(source: sqlite3.Connection, disk: sqlite3.Connection, *, show_progress: bool) -> None:
+    from tqdm import tqdm
+
+    with tqdm(
+        unit=" pages", desc="persist", leave=False, disable=None if show_progress else True
+    ) as bar:
+
+        def show(_: int, remaining: int, total: int) -> None:
+            bar.total = total
+            bar.update(total - remaining - bar.n)
+
+        source.backup(disk, pages=_PAGES_AT_ONCE, progress=show)
+
+
+def _keep(disk: sqlite3.Connection, tables: tuple[str, ...]) -> None:
+    dropped = [table for table in DATA_TABLES if table not in tables]
+    for table in dropped:
+        disk.execute(f"DELETE FROM {table}")
+    if dropped:
+        disk.execute("VACUUM")
+
+
+def _publish(partial: Path, output: Path) -> bool:
+    """Let the file appear, or merge it into the one that is there; return which of them."""
+    if not output.exists():
+        try:
+            link_new(partial, output)
+        except OutputError:
+            if not output.exists():
+                raise
+            # Another process was faster, and so this one joins what it made.
+        else:
+            return False
+    _join_experiment(partial, output)
+    merge_shards([partial], output, include_running=True)
+    return True
+
+
+def _join_experiment(partial: Path, output: Path) -> None:
+    """Let a simulation without an experiment be of the output's, if that has one alone."""
+    with read_output(output) as connection:
+        experiments = connection.execute("SELECT experiment_id FROM experiments").fetchall()
+    if len(experiments) == 1:
+        with closing(connect(file_uri(partial))) as disk:
+            disk.execute(
+                "UPDATE simulations SET experiment_id = coalesce(experiment_id, ?)", experiments[0]
+            )
+
+
+@contextmanager
+def _partial(output: Path) -> Iterator[Path]:
+    """Yield a path beside an output that is this call's own; nothing of it stays.
+
+    A lock beside it shows that its process lives: what has none was left by one that was killed.
+    """
+    partial = output.with_name(f".{output.name}.{uuid.uuid4().hex}.partial")
+    with locked(partial, _spare):
+        for leftover in output.parent.glob(f".{escape(output.name)}.*.partial"):
+            with suppress(_InUseError), locked(leftover, _spare):
+                _remove(leftover)
+        try:
+            yield partial
+        finally:
+            _remove(partial)
+
+
+def _spare(holder: str) -> None:
+    raise _InUseError(holder)
+
+
+def _remove(partial: Path) -> None:
+    for suffix in (*COMPANION_SUFFIXES, ""):  # itself last: by it, the others are found
+        partial.with_name(partial.name + suffix).unlink(missing_ok=True)
