@@ -499,8 +499,8 @@ class ExistingOutputPromises(Promises):
 
     def test_the_file_alone_is_whole_though_somebody_has_it_open(self, place, three, tmp_path):
         with closing(sqlite3.connect(str(place.output), isolation_level=None)) as reader:
-            reader.execute("SELECT count(*) FROM agents").fetchone()
-            place.merge(*three)
+            asked = "SELECT count(*) FROM agents"
+            place.merge(*three, progress=lambda _: reader.execute(asked).fetchone())
             # In another process: closing a file here would drop the locks of this one.
             subprocess.run(["cp", place.output, tmp_path / "copy.db"], check=True)
             assert content_of(tmp_path / "copy.db") == content_of(place.output)
