@@ -66,7 +66,7 @@ class ExperimentDatabase:
         self._settings = settings_of(config, settings)
         self._contexts: list[SimulationContext] = []
         self._closed = False
-        self._connection = open_database(self.db_path, self._settings)
+        self._connection = open_database(self.db_path, self._settings, experiment=True)
         experiment = (experiment_id, name or experiment_id, description, now(), now())
         with naming(self.db_path):
             self._connection.execute(

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import OutputError
-from farm_merge.schema import SCHEMA_VERSION, is_current
+from farm_merge.schema import SCHEMA_VERSION, is_current, is_experiment
 from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri, make_disposable, sqlite3
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "new_folder",
     "new_output",
     "read_output",
+    "require_experiment",
     "require_usable",
     "settle",
     "settle_output",
@@ -119,6 +120,24 @@ def require_usable(output: Path) -> None:
                 "is there without its database, and SQLite would replay it over the new one",
                 path=beside,
                 remedy="move it away, or put its database back",
+            )
+
+
+def require_experiment(output: Path) -> None:
+    """Refuse an output that cannot become, or is not, an experiment database.
+
+    Raises:
+        OutputError: With what is in the way, and the remedy.
+    """
+    require_usable(output)
+    if not output.exists():
+        return
+    with read_output(output) as connection:
+        if not is_experiment(connection):
+            raise OutputError(
+                "is the shard of a simulation, and a merge would put the others into it",
+                path=output,
+                remedy=f"choose another output: farm-merge {output} … -o NEW.db",
             )
 
 

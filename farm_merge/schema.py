@@ -15,25 +15,32 @@ if TYPE_CHECKING:
     from farm_merge.sqlite import sqlite3
 
 __all__ = [
-    "APPLICATION_ID",
     "CLOCK_COLUMNS",
     "DATA_TABLES",
+    "EXPERIMENT_MARK",
     "LEDGER",
     "METADATA_TABLES",
     "OUR_TABLES",
     "REGISTRY_TABLES",
     "SCHEMA_VERSION",
+    "SHARD_MARK",
     "create_schema",
     "ddl",
     "ddl_of",
     "is_current",
+    "is_experiment",
+    "lacking",
+    "mark_as_experiment",
     "now",
     "registry_ddl",
     "stored_time",
 ]
 
-APPLICATION_ID = int.from_bytes(b"FARM", "big")
-"""The `PRAGMA application_id` of every shard and experiment database."""
+SHARD_MARK = int.from_bytes(b"FARM", "big")
+"""The `PRAGMA application_id` of a shard: what one simulation wrote."""
+
+EXPERIMENT_MARK = int.from_bytes(b"FARX", "big")
+"""The `PRAGMA application_id` of an experiment database, which merges extend."""
 
 SCHEMA_VERSION = 1
 """The `PRAGMA user_version`; it grows with every change of the tables."""
@@ -74,19 +81,33 @@ def ddl() -> tuple[str, ...]:
     return tuple(part.strip() for part in "\n".join(lines).split(";\n") if part.strip())
 
 
-def create_schema(connection: sqlite3.Connection, *, registry_only: bool = False) -> None:
+def create_schema(
+    connection: sqlite3.Connection, *, mark: int = SHARD_MARK, registry_only: bool = False
+) -> None:
     """Make today's tables, indexes and marks in an empty database.
 
     Runs inside the caller's transaction, if there is one: SQLite's DDL is transactional.
 
     Args:
         connection: The database.
+        mark: What it is to be.
         registry_only: Whether it gets only the tables about simulations.
     """
     for statement in registry_ddl() if registry_only else ddl():
         connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA application_id = {mark}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def lacking(connection: sqlite3.Connection) -> list[str]:
+    """Return the statements that make those of today's tables and indexes that there are not."""
+    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    return [statement for statement in ddl() if _made_by(statement) not in present]
+
+
+def _made_by(statement: str) -> str:
+    """Return the name of what a statement such as `CREATE TABLE agents (` makes."""
+    return statement.partition("(")[0].split()[2]
 
 
 def ddl_of(table: str) -> str:
@@ -108,11 +129,29 @@ def is_current(connection: sqlite3.Connection, schema: str = "main") -> bool:
         connection: An open connection.
         schema: The name under which the database is attached.
     """
-    marks = [
-        connection.execute(f"PRAGMA {schema}.{pragma}").fetchone()[0]
-        for pragma in ("application_id", "user_version")
-    ]
-    return marks == [APPLICATION_ID, SCHEMA_VERSION]
+    (mark,) = connection.execute(f"PRAGMA {schema}.application_id").fetchone()
+    (version,) = connection.execute(f"PRAGMA {schema}.user_version").fetchone()
+    return mark in {SHARD_MARK, EXPERIMENT_MARK} and version == SCHEMA_VERSION
+
+
+def is_experiment(connection: sqlite3.Connection) -> bool:
+    """Return whether a database of today's schema is an experiment database, and not a shard.
+
+    Those that were made before there was a mark are known by what only they hold: a ledger, or
+    several simulations.
+    """
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    if mark == EXPERIMENT_MARK:
+        return True
+    (has_ledger, simulations) = connection.execute(
+        f"SELECT EXISTS (SELECT 1 FROM {LEDGER}), (SELECT count(*) FROM simulations)"
+    ).fetchone()
+    return bool(has_ledger) or simulations > 1
+
+
+def mark_as_experiment(connection: sqlite3.Connection) -> None:
+    """Let a database be an experiment database from now on."""
+    connection.execute(f"PRAGMA application_id = {EXPERIMENT_MARK}")
 
 
 def now() -> str:

@@ -7,8 +7,18 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import OutputError
+from farm_merge.merge.tables.structure import is_ours, read_structure
 from farm_merge.publish import settle
-from farm_merge.schema import SCHEMA_VERSION, create_schema, is_current
+from farm_merge.schema import (
+    DATA_TABLES,
+    EXPERIMENT_MARK,
+    SCHEMA_VERSION,
+    SHARD_MARK,
+    create_schema,
+    is_current,
+    lacking,
+    mark_as_experiment,
+)
 from farm_merge.sqlite import connect, file_uri, sqlite3, transaction
 
 if TYPE_CHECKING:
@@ -38,10 +48,17 @@ def naming(path: str | PathLike[str]) -> Iterator[None]:
         raise OutputError(f"cannot be written ({exc})", path=path) from exc
 
 
-def open_database(path: Path, settings: DatabaseConfig) -> sqlite3.Connection:
+def open_database(
+    path: Path, settings: DatabaseConfig, *, experiment: bool = False
+) -> sqlite3.Connection:
     """Open a database of today's schema for writing; make it where it does not exist.
 
     Safe from several processes at once: one of them makes the schema, the others wait for it.
+
+    Args:
+        path: The file; its folder is made.
+        settings: How it is written.
+        experiment: Whether it is an experiment database from now on.
 
     Raises:
         OutputError: If the file is something else or cannot be opened.
@@ -50,7 +67,9 @@ def open_database(path: Path, settings: DatabaseConfig) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = connect(file_uri(path), timeout=settings.busy_timeout_ms / 1000)
         try:
-            _require_schema(path, connection)
+            _require_schema(path, connection, EXPERIMENT_MARK if experiment else SHARD_MARK)
+            if experiment:
+                mark_as_experiment(connection)
             _set_pragmas(connection, settings)
         except BaseException:
             connection.close()
@@ -80,8 +99,9 @@ def open_session(uri: str) -> Session:
     return OrmSession(engine)
 
 
-def _require_schema(path: Path, connection: sqlite3.Connection) -> None:
+def _require_schema(path: Path, connection: sqlite3.Connection, mark: int) -> None:
     if is_current(connection):
+        _complete(path, connection)
         return
     with transaction(connection, "IMMEDIATE"):
         if is_current(connection):  # another process was faster
@@ -92,7 +112,25 @@ def _require_schema(path: Path, connection: sqlite3.Connection) -> None:
                 path=path,
                 remedy=f"merge it into one: farm-merge {path} -o NEW.db",
             )
-        create_schema(connection)
+        create_schema(connection, mark=mark)
+
+
+def _complete(path: Path, connection: sqlite3.Connection) -> None:
+    """Make the tables that an experiment database of foreign runs alone does not have."""
+    if not lacking(connection):
+        return
+    with transaction(connection, "IMMEDIATE"):
+        structure = read_structure(connection)
+        for table in DATA_TABLES:
+            if table in structure.tables and not is_ours(structure, table):
+                raise OutputError(
+                    "has a table of that name from another model",
+                    path=path,
+                    table=table,
+                    remedy="write simulations to a file of their own, and merge it",
+                )
+        for statement in lacking(connection):
+            connection.execute(statement)
 
 
 def _set_pragmas(connection: sqlite3.Connection, settings: DatabaseConfig) -> None:

@@ -12,7 +12,7 @@ from farm_merge.database.registry import end_simulation, report_refusals
 from farm_merge.errors import OutputError
 from farm_merge.merge import merge_shards
 from farm_merge.publish import link_new, locked, read_output, require_usable
-from farm_merge.schema import DATA_TABLES
+from farm_merge.schema import DATA_TABLES, mark_as_experiment
 from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def _publish(partial: Path, output: Path) -> bool:
             # Another process was faster, and so this one joins what it made.
         else:
             return False
+    with closing(connect(file_uri(output, mode="rw"))) as connection:
+        mark_as_experiment(connection)  # the simulation that it has came alone, as a shard
     _join_experiment(partial, output)
     merge_shards([partial], output, include_running=True)
     return True

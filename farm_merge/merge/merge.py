@@ -25,7 +25,7 @@ from farm_merge.merge.write.fit import fitting_target
 from farm_merge.merge.write.graft import may_be_grafted
 from farm_merge.merge.write.report import MergeReport
 from farm_merge.merge.write.write import write_plan
-from farm_merge.publish import locked, require_usable, workshop
+from farm_merge.publish import locked, require_experiment, workshop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ def make_plan(
         ShardError, ConflictError, OutputError: As `merge_shards` does.
     """
     rules = Rules(options)
-    require_usable(output)
+    require_experiment(output)
     # Find: which files are meant, and which of them does the ledger know?
     found = find_inputs(paths, output=output)
     excluded = Exclusions(found)

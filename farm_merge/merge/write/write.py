@@ -18,7 +18,7 @@ from farm_merge.merge.write.graft import DEFAULT_PAGE_SIZE, Graft, register_graf
 from farm_merge.merge.write.registry import ExperimentFields
 from farm_merge.merge.write.rewrite import as_shard
 from farm_merge.publish import building, existing_output, new_output, settle_output
-from farm_merge.schema import create_schema
+from farm_merge.schema import EXPERIMENT_MARK, create_schema, mark_as_experiment
 from farm_merge.sqlite import attached, sqlite3, transaction
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class _Writer:
             return
         with existing_output(self._plan.output.path) as connection:
             with transaction(connection, "IMMEDIATE"):
+                mark_as_experiment(connection)  # it was made before there was a mark
                 change(connection, self._plan.target.have, self._plan.target.want)
             self._copy(connection, self._plan.to_write)
 
@@ -123,7 +124,7 @@ class _Writer:
         page_size = first.file.header.page_size if first else DEFAULT_PAGE_SIZE
         with building(partial) as connection:
             connection.execute(f"PRAGMA page_size={page_size}")
-            create_schema(connection, registry_only=self._plan.target.alone)
+            create_schema(connection, mark=EXPERIMENT_MARK, registry_only=self._plan.target.alone)
             change(connection, self._plan.target.have, self._plan.target.want)
 
     def _graft(self, partial: Path) -> list[SimulationPlan]:
