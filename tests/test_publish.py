@@ -18,10 +18,12 @@ from farm_merge.publish import (
     new_folder,
     new_output,
     read_output,
+    require_experiment,
     require_usable,
     settle_output,
     workshop,
 )
+from farm_merge.schema import SHARD_MARK
 from farm_merge.sqlite import sqlite3
 from tests.conftest import as_nobody, query
 
@@ -314,3 +316,23 @@ def test_an_output_at_rest_is_not_written_to_settle(output):
     before = output.read_bytes(), output.stat().st_mtime_ns
     settle_output(output)
     assert (output.read_bytes(), output.stat().st_mtime_ns) == before
+
+
+# A shard is no output
+
+
+def test_a_shard_never_becomes_an_output_by_a_slip(make_shard, tmp_path):
+    """As in `farm-merge -o shards/*.db`."""
+    first, second = make_shard("a"), make_shard("b")
+    before = first.read_bytes()
+    with pytest.raises(OutputError, match="is the shard of a simulation") as caught:
+        merge_shards([second], first)
+    assert f"farm-merge {first} … -o NEW.db" in caught.value.remedy
+    assert first.read_bytes() == before
+    require_experiment(tmp_path / "new.db")
+
+
+def test_an_output_of_a_merge_is_one_also_from_before_there_was_a_mark(output):
+    require_experiment(output)
+    query(output, f"PRAGMA application_id = {SHARD_MARK}")
+    require_experiment(output)

@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
-from farm_merge.errors import InvalidOptionError
+from farm_merge.errors import InvalidOptionError, OutputError
 from farm_merge.merge import audit, merge_shards
+from farm_merge.merge.write.archive import archive_inputs
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 
@@ -54,3 +55,56 @@ def test_a_wal_moves_with_its_file(make_shard, tmp_path):
     assert query(tmp_path / "archive" / "a.db", "SELECT DISTINCT genome_id FROM agents") == [
         ("late",)
     ]
+
+
+def make(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(path))
+
+
+def test_files_of_one_name_keep_as_many_folders_as_they_need(tmp_path):
+    folder = tmp_path / "done"
+    paths = [tmp_path / part / "run.db" for part in ("x/a", "x/b", "y/b")]
+    make(*paths)
+    moved = archive_inputs(paths, folder)
+    assert [after.name for _, after in moved] == ["run.db", "b_run.db", "y_b_run.db"]
+    assert [before for before, _ in moved] == paths
+    assert [after.read_text() for _, after in moved] == list(map(str, paths))
+    assert not any(path.exists() for path in paths)
+
+
+def test_nothing_in_the_archive_is_replaced(tmp_path):
+    folder, path = tmp_path / "done", tmp_path / "x" / "run.db"
+    make(path, folder / "run.db")
+    ((_, after),) = archive_inputs([path], folder)
+    assert after == folder / "x_run.db"
+    assert (folder / "run.db").read_text() == str(folder / "run.db")
+
+
+def test_an_archive_that_has_every_name_is_an_error(tmp_path):
+    folder, path = tmp_path / "done", tmp_path / "run.db"
+    parts = path.with_suffix("").parts[1:]
+    make(path, *(folder / f"{'_'.join(parts[-number:])}.db" for number in range(1, len(parts) + 1)))
+    with pytest.raises(OutputError, match="has a file for every name"):
+        archive_inputs([path], folder)
+    assert path.exists()
+
+
+def test_an_archive_that_cannot_be_written_is_an_error_that_says_that_all_is_merged(tmp_path):
+    path = tmp_path / "run.db"
+    make(path, tmp_path / "file")
+    with pytest.raises(OutputError, match=r"cannot take the merged files .*; all are merged"):
+        archive_inputs([path], tmp_path / "file" / "done")
+    assert path.exists()
+
+
+def test_companions_move_with_their_file(tmp_path):
+    path = tmp_path / "run.db"
+    make(path, *(path.with_name(f"run.db{suffix}") for suffix in ("-wal", "-shm", "-journal")))
+    make(tmp_path / "run.db-other")
+    archive_inputs([path], tmp_path / "done")
+    assert sorted(it.name for it in (tmp_path / "done").iterdir()) == [
+        "run.db", "run.db-journal", "run.db-shm", "run.db-wal",
+    ]  # fmt: skip
+    assert [it.name for it in tmp_path.iterdir() if it.is_file()] == ["run.db-other"]
