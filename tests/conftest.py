@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +16,6 @@ from farm_merge.sqlite import file_uri, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 def write_simulation(
@@ -49,44 +51,79 @@ def write_simulation(
         connection.executemany(f"INSERT INTO {sql} VALUES ({marks})", rows)
 
 
+def write_shard(
+    path: Path,
+    simulation_id: str,
+    *more_ids: str,
+    steps: int = 5,
+    agents: int = 3,
+    shift: float = 0.0,
+    status: str = "completed",
+    experiment: tuple[str, str] | None = None,
+    journal_mode: str = "DELETE",
+) -> Path:
+    """Write a real shard with rows in every table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA journal_mode={journal_mode}")
+        connection.execute("BEGIN")
+        create_schema(connection)
+        if experiment:
+            connection.execute(
+                "INSERT INTO experiments (experiment_id, name) VALUES (?, ?)", experiment
+            )
+        for name in (simulation_id, *more_ids):
+            connection.execute(
+                "INSERT INTO simulations"
+                " (simulation_id, experiment_id, status, parameters, simulation_db_path)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (name, experiment and experiment[0], status, '{"rate": 0.1}', str(path)),
+            )
+            write_simulation(connection, name, steps=steps, agents=agents, shift=shift)
+        connection.execute("COMMIT")
+    return path
+
+
 @pytest.fixture
 def make_shard(tmp_path: Path) -> Callable[..., Path]:
-    """Make a real shard with rows in every table."""
+    """Make real shards with rows in every table, as `write_shard` does."""
 
     def make(
         simulation_id: str,
         *more_ids: str,
         folder: str = "shards",
         file: str | None = None,
-        steps: int = 5,
-        agents: int = 3,
-        shift: float = 0.0,
-        status: str = "completed",
-        experiment: tuple[str, str] | None = None,
-        journal_mode: str = "DELETE",
+        **options: Any,
     ) -> Path:
         path = tmp_path / folder / (file or f"{simulation_id}.db")
-        path.parent.mkdir(exist_ok=True)
-        with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
-            connection.execute(f"PRAGMA journal_mode={journal_mode}")
-            connection.execute("BEGIN")
-            create_schema(connection)
-            if experiment:
-                connection.execute(
-                    "INSERT INTO experiments (experiment_id, name) VALUES (?, ?)", experiment
-                )
-            for each in (simulation_id, *more_ids):
-                connection.execute(
-                    "INSERT INTO simulations"
-                    " (simulation_id, experiment_id, status, parameters, simulation_db_path)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    (each, experiment and experiment[0], status, '{"rate": 0.1}', str(path)),
-                )
-                write_simulation(connection, each, steps=steps, agents=agents, shift=shift)
-            connection.execute("COMMIT")
-        return path
+        return write_shard(path, simulation_id, *more_ids, **options)
 
     return make
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Make a folder that every user can look into, as pytest's are not."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user whom permissions keep out, though the tests may run as root.
+
+    What is imported late has to be imported before: Python itself may lie where nobody may look.
+    """
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @pytest.fixture

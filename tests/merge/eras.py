@@ -257,3 +257,14 @@ def write(path: Path, *statements: str, encoding: str = "UTF-8") -> Path:
             connection.execute(statement)
         connection.execute("COMMIT")
     return path
+
+
+def write_rows(path: Path, create: str, *rows: str, table: str = "t") -> Path:
+    """Make a database of one table, with rows as SQL writes them."""
+    values = ", ".join(f"({row})" for row in rows)
+    return write(path, create, *([f"INSERT INTO {table} VALUES {values}"] if rows else []))
+
+
+def write_nameless(path: Path, value: object) -> Path:
+    """Make a run of no known schema that does not name itself, with one value in it."""
+    return write_rows(path, "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", f"1, {value!r}")

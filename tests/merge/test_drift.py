@@ -1,76 +1,57 @@
-"""Files of one merge that differ, and names for runs that have none."""
+"""Files of one merge that differ in what they declare."""
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 
-from farm_merge.errors import FarmMergeError, ShardError
-from farm_merge.merge import Action, audit, merge_shards, plan_merge
+from farm_merge.errors import ShardError
+from farm_merge.merge import Action, merge_shards
 from tests.conftest import query
-from tests.merge.eras import write, write_era
-
-
-def run(path, create, *rows, table="t"):
-    values = ", ".join(f"({row})" for row in rows)
-    return write(path, create, *([f"INSERT INTO {table} VALUES {values}"] if rows else []))
-
-
-def ids(output):
-    return [each for (each,) in query(output, "SELECT simulation_id FROM simulations")]
-
-
-def merge(output, *sources, **options):
-    report = merge_shards(sources, output, **{"verify": "content", **options})
-    assert audit(output, sources).problems == ()
-    assert query(output, "PRAGMA integrity_check") == [("ok",)]
-    return report
+from tests.merge.checks import ids, merge_checked
+from tests.merge.eras import write, write_era, write_rows
 
 
 def test_missing_columns_become_null_and_new_ones_are_added(tmp_path):
-    first = run(
+    first = write_rows(
         tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, x, y DEFAULT 5)", "1, 2, 3"
     )
-    second = run(
+    second = write_rows(
         tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, x, z TEXT)", "1, 4, 'z'"
     )
     for output, sources in (("ab.db", (first, second)), ("ba.db", (second, first))):
-        merge(tmp_path / output, *sources)
+        merge_checked(tmp_path / output, *sources)
         found = query(tmp_path / output, "SELECT simulation_id, x, y, z FROM t")
         assert found == [("a", 2, 3, None), ("b", 4, None, "z")]
-    report = merge(tmp_path / "append.db", first)
-    report = merge(tmp_path / "append.db", second)
+    report = merge_checked(tmp_path / "append.db", first)
+    report = merge_checked(tmp_path / "append.db", second)
     assert [each.action for each in report.simulations] == [Action.COPY]
     found = query(tmp_path / "append.db", "SELECT simulation_id, x, y, z FROM t")
     assert found == [("a", 2, 3, None), ("b", 4, None, "z")]
-
-
-def test_the_plan_says_which_columns_are_added(tmp_path):
-    merge(
-        tmp_path / "exp.db", run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY)", "1")
-    )
-    second = run(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, z TEXT)", "1, 'z'")
-    target = plan_merge([second], tmp_path / "exp.db").target
-    assert [(table, column.name) for table, column in target.added_columns] == [("t", "z")]
 
 
 @pytest.mark.parametrize(
     "rows", [("1, '007'",), ("1, '7.0'", "2, 'x'"), ("1, 9007199254740993.0",)]
 )
 def test_a_foreign_column_whose_type_would_change_values_gets_no_type(tmp_path, rows):
-    first = run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INTEGER)", "1, 5")
-    second = run(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v BLOB)", *rows)
-    merge(tmp_path / "exp.db", first, second)
+    first = write_rows(
+        tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INTEGER)", "1, 5"
+    )
+    second = write_rows(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v BLOB)", *rows)
+    merge_checked(tmp_path / "exp.db", first, second)
     asked = "SELECT quote(v), typeof(v) FROM t WHERE simulation_id = 'b'"
     assert query(tmp_path / "exp.db", asked) == query(second, "SELECT quote(v), typeof(v) FROM t")
 
 
 def test_a_type_that_changes_nothing_stays(tmp_path):
-    first = run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INTEGER)", "1, 5")
-    second = run(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)", "1, 'word'")
-    merge(tmp_path / "exp.db", first, second)
+    first = write_rows(
+        tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INTEGER)", "1, 5"
+    )
+    second = write_rows(
+        tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)", "1, 'word'"
+    )
+    merge_checked(tmp_path / "exp.db", first, second)
     assert query(
         tmp_path / "exp.db", "SELECT type FROM pragma_table_info('t') WHERE name = 'v'"
     ) == [("INTEGER",)]
@@ -78,23 +59,26 @@ def test_a_type_that_changes_nothing_stays(tmp_path):
 
 def test_a_column_of_the_output_loses_a_type_that_would_change_values(tmp_path):
     output = tmp_path / "exp.db"
-    merge(
-        output, run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INTEGER)", "1, 5")
+    merge_checked(
+        output,
+        write_rows(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INTEGER)", "1, 5"),
     )
-    second = run(
+    second = write_rows(
         tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)", "1, '007'", "2, '08'"
     )
-    merge(output, second)
+    merge_checked(output, second)
     assert query(output, "SELECT quote(v) FROM t") == [("5",), ("'007'",), ("'08'",)]
 
 
 def test_a_column_of_the_output_that_holds_nothing_gets_the_type_of_its_first_values(tmp_path):
     output = tmp_path / "exp.db"
-    merge(
-        output, run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)", "1, NULL")
+    merge_checked(
+        output,
+        write_rows(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT)", "1, NULL"),
     )
-    merge(
-        output, run(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v REAL)", "1, 0.5")
+    merge_checked(
+        output,
+        write_rows(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v REAL)", "1, 0.5"),
     )
     assert query(output, "SELECT quote(v) FROM t") == [("NULL",), ("0.5",)]
     types = "SELECT type FROM pragma_table_info('t') WHERE name = 'v'"
@@ -114,7 +98,7 @@ def test_a_column_of_todays_tables_with_another_type(make_shard, tmp_path):
         query(other, sql.replace("total_resources FLOAT", "total_resources BLOB"))
         query(other, f"INSERT INTO simulation_steps (simulation_id, step_number, total_resources)"
               f" VALUES ('a', 0, {value})")  # fmt: skip
-    report = merge(tmp_path / "exp.db", tmp_path / "whole.db")
+    report = merge_checked(tmp_path / "exp.db", tmp_path / "whole.db")
     assert any("1 numbers become equal numbers of type FLOAT" in each for each in report.details)
     found = query(tmp_path / "exp.db", "SELECT quote(total_resources) FROM simulation_steps")
     assert found == [("3.0",)]
@@ -125,36 +109,38 @@ def test_a_column_of_todays_tables_with_another_type(make_shard, tmp_path):
 
 @pytest.mark.parametrize("other", ["k, v PRIMARY KEY", "k INT, v"])
 def test_a_key_that_not_all_have_is_nobodys(tmp_path, other):
-    first = run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "3, 5", "9, 6")
-    second = run(tmp_path / "b.db", f"CREATE TABLE t ({other})", "1, 5")
-    report = merge(tmp_path / "exp.db", first, second)
+    first = write_rows(
+        tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "3, 5", "9, 6"
+    )
+    second = write_rows(tmp_path / "b.db", f"CREATE TABLE t ({other})", "1, 5")
+    report = merge_checked(tmp_path / "exp.db", first, second)
     rows = [("a", 3, 3, 5), ("a", 9, 9, 6), ("b", 1, 1, 5)]
     assert query(tmp_path / "exp.db", "SELECT simulation_id, row_number, k, v FROM t") == rows
     assert any("numbered by row_number" in note for note in report.details)
     whole = tmp_path / "whole.db"
-    merge(tmp_path / "one.db", first)
-    merge(whole, tmp_path / "one.db", second)
+    merge_checked(tmp_path / "one.db", first)
+    merge_checked(whole, tmp_path / "one.db", second)
     assert query(whole, "SELECT simulation_id, k, v FROM t") == [(a, k, v) for a, _, k, v in rows]
 
 
 def test_a_key_that_the_output_has_stays_and_the_remedy_works(tmp_path):
-    first = run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "1, 5")
-    second = run(tmp_path / "b.db", "CREATE TABLE t (k, v PRIMARY KEY)", "1, 5")
+    first = write_rows(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "1, 5")
+    second = write_rows(tmp_path / "b.db", "CREATE TABLE t (k, v PRIMARY KEY)", "1, 5")
     output, new = tmp_path / "exp.db", tmp_path / "NEW.db"
-    merge(output, first)
+    merge_checked(output, first)
     with pytest.raises(ShardError, match=rf"farm-merge {output} {second} -o NEW\.db"):
         merge_shards([second], output)
-    merge(new, output, second)
+    merge_checked(new, output, second)
     assert query(new, "SELECT simulation_id, k, v FROM t") == [("a", 1, 5), ("b", 1, 5)]
 
 
 def test_constraints_that_not_all_have_are_not_asked_of_all(tmp_path):
-    strict = run(
+    strict = write_rows(
         tmp_path / "a.db",
         "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT NOT NULL UNIQUE CHECK (v > 0)) STRICT",
         "1, 5",
     )
-    loose = run(
+    loose = write_rows(
         tmp_path / "b.db",
         "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT)",
         "1, NULL",
@@ -163,41 +149,41 @@ def test_constraints_that_not_all_have_are_not_asked_of_all(tmp_path):
         "4, 'x'",
     )
     for name, sources in (("ab.db", (strict, loose)), ("ba.db", (loose, strict))):
-        merge(tmp_path / name, *sources)
+        merge_checked(tmp_path / name, *sources)
         assert query(tmp_path / name, "SELECT count(*) FROM t") == [(5,)]
 
 
 def test_an_output_asks_no_more_than_all_files_do(tmp_path):
     create = "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT NOT NULL CHECK (v > 0))"
     output = tmp_path / "exp.db"
-    merge(output, run(tmp_path / "a.db", create, "1, 5"))
+    merge_checked(output, write_rows(tmp_path / "a.db", create, "1, 5"))
     loose = "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT)"
-    merge(output, run(tmp_path / "b.db", loose, "1, NULL", "2, -1"))
+    merge_checked(output, write_rows(tmp_path / "b.db", loose, "1, NULL", "2, -1"))
     assert query(output, "SELECT v FROM t") == [(5,), (None,), (-1,)]
 
 
 def test_what_is_unique_in_an_output_refuses_before_it_is_written(tmp_path):
     create = "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT UNIQUE)"
     output = tmp_path / "exp.db"
-    merge(output, run(tmp_path / "a.db", create, "1, 5"))
+    merge_checked(output, write_rows(tmp_path / "a.db", create, "1, 5"))
     before = output.read_bytes()
-    good = run(tmp_path / "good.db", create, "1, 5")
+    good = write_rows(tmp_path / "good.db", create, "1, 5")
     loose = "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT)"
-    bad = run(tmp_path / "twins.db", loose, "1, 5", "2, 5")
+    bad = write_rows(tmp_path / "twins.db", loose, "1, 5", "2, 5")
     with pytest.raises(ShardError, match=r"twins\.db: table t: .* constraint failed"):
         merge_shards([good, bad], output)
     assert output.read_bytes() == before
-    merge(output, run(tmp_path / "fine.db", loose, "1, 9"))
+    merge_checked(output, write_rows(tmp_path / "fine.db", loose, "1, 9"))
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_column_that_is_computed_here_and_stored_there_is_stored(tmp_path, order):
     files = [
-        run(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v AS (k + 1))"),
-        run(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "1, 7"),
+        write_rows(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v AS (k + 1))"),
+        write_rows(tmp_path / "b.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "1, 7"),
     ]
     query(files[0], "INSERT INTO t (k) VALUES (4)")
-    merge(tmp_path / "exp.db", *(files[number] for number in order))
+    merge_checked(tmp_path / "exp.db", *(files[number] for number in order))
     assert query(tmp_path / "exp.db", "SELECT * FROM t") == [("a", 4, 5), ("b", 1, 7)]
 
 
@@ -214,94 +200,8 @@ def test_one_reference_that_others_lack_does_not_break_the_output(tmp_path):
         "CREATE TABLE p (k INTEGER PRIMARY KEY, name TEXT)",
         "INSERT INTO p VALUES (1, 'x'), (2, 'x')",
     )
-    merge(tmp_path / "exp.db", first, second)
+    merge_checked(tmp_path / "exp.db", first, second)
     assert query(tmp_path / "exp.db", "PRAGMA foreign_key_check") == []
-
-
-# Names
-
-
-def simple(path, value):
-    return run(path, "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", f"1, {value}")
-
-
-def test_runs_are_called_by_their_stem_and_as_many_folders_as_needed(tmp_path):
-    for name in ("x/run_1/simulation", "x/run_2/simulation", "y/run_2/simulation", "alone"):
-        simple(tmp_path / "in" / f"{name}.db", f"'{name}'")
-    merge(tmp_path / "exp.db", tmp_path / "in")
-    assert ids(tmp_path / "exp.db") == [
-        "alone",
-        "run_1_simulation",
-        "x_run_2_simulation",
-        "y_run_2_simulation",
-    ]
-
-
-def test_a_template_names_them(tmp_path):
-    for name in ("run_1", "run_2"):
-        simple(tmp_path / name / "simulation.db", f"'{name}'")
-    merge_shards(
-        [tmp_path / "run_1", tmp_path / "run_2"],
-        tmp_path / "exp.db",
-        simulation_id="{parent}-{stem}",
-    )
-    assert ids(tmp_path / "exp.db") == ["run_1-simulation", "run_2-simulation"]
-
-
-@pytest.mark.parametrize(
-    ("template", "match"), [("{stem}", "2 runs"), ("{nope}", "may hold"), ("{", "Single")]
-)
-def test_a_template_that_names_nothing_apart_is_refused(tmp_path, template, match):
-    for name in ("run_1", "run_2"):
-        simple(tmp_path / name / "simulation.db", f"'{name}'")
-    with pytest.raises(FarmMergeError, match=match):
-        merge_shards(
-            [tmp_path / "run_1", tmp_path / "run_2"], tmp_path / "exp.db", simulation_id=template
-        )
-
-
-def test_a_run_that_comes_later_gets_a_name_of_its_own_and_keeps_it(tmp_path):
-    first = simple(tmp_path / "run_1" / "simulation.db", 1)
-    second = simple(tmp_path / "run_2" / "simulation.db", 2)
-    output = tmp_path / "exp.db"
-    merge(output, first)
-    merge(output, second)
-    assert ids(output) == ["run_2_simulation", "simulation"]
-    report = merge(output, first, second)
-    assert {each.action for each in report.simulations} == {Action.ALREADY_MERGED}
-
-
-def test_a_run_that_changed_since_is_a_conflict_and_not_a_new_one(tmp_path):
-    source = simple(tmp_path / "run.db", 1)
-    merge_shards([source], tmp_path / "exp.db")
-    query(source, "UPDATE t SET v = 2")
-    report = merge_shards([source], tmp_path / "exp.db", on_conflict="replace")
-    assert [each.action for each in report.simulations] == [Action.REPLACE]
-    assert query(tmp_path / "exp.db", "SELECT * FROM t") == [("run", 1, 2)]
-
-
-def test_a_file_that_was_copied_or_moved_is_known(tmp_path):
-    source = simple(tmp_path / "a" / "run.db", 1)
-    merge(tmp_path / "exp.db", source)
-    (tmp_path / "b").mkdir()
-    moved = Path(shutil.move(source, tmp_path / "b" / "other.db"))
-    report = merge_shards([moved], tmp_path / "exp.db")
-    assert [(it.simulation_id, it.action) for it in report.simulations] == [
-        ("run", Action.ALREADY_MERGED)
-    ]
-    vacuumed = tmp_path / "c" / "run.db"
-    vacuumed.parent.mkdir()
-    query(moved, "VACUUM INTO ?", str(vacuumed))
-    query(vacuumed, "PRAGMA user_version = 7")
-    report = merge_shards([vacuumed], tmp_path / "exp.db")
-    assert [each.action for each in report.simulations] == [Action.ALREADY_MERGED]
-
-
-def test_a_name_that_a_shard_has_is_not_given_away(make_shard, tmp_path):
-    shard = make_shard("run")
-    source = simple(tmp_path / "old" / "run.db", 1)
-    merge(tmp_path / "exp.db", source, shard)
-    assert ids(tmp_path / "exp.db") == ["old_run", "run"]
 
 
 def test_legacy_and_shards_and_foreign_files_in_one_merge(make_shard, tmp_path):
@@ -309,9 +209,9 @@ def test_legacy_and_shards_and_foreign_files_in_one_merge(make_shard, tmp_path):
         make_shard("shard"),
         write_era(tmp_path / "era3.db", 3),
         write_era(tmp_path / "era8.db", 8),
-        simple(tmp_path / "foreign.db", 1),
+        write_rows(tmp_path / "foreign.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v)", "1, 1"),
     ]
-    merge(tmp_path / "exp.db", *sources)
-    merge(tmp_path / "again.db", *sources[::-1])
-    merge(tmp_path / "whole.db", tmp_path / "exp.db", tmp_path / "again.db")
+    merge_checked(tmp_path / "exp.db", *sources)
+    merge_checked(tmp_path / "again.db", *sources[::-1])
+    merge_checked(tmp_path / "whole.db", tmp_path / "exp.db", tmp_path / "again.db")
     assert ids(tmp_path / "whole.db") == ["era3", "foreign", "shard", "sim_one"]

@@ -7,10 +7,10 @@ from contextlib import closing
 import pytest
 
 from farm_merge.errors import ShardError
-from farm_merge.merge import Action, audit, inspect_shard, merge_shards, plan_merge
-from farm_merge.merge.tables.parser import parse_index, parse_table
+from farm_merge.merge import Action, audit, merge_shards, plan_merge
 from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query
+from tests.merge.checks import typed
 from tests.merge.damage import swap_pointers
 from tests.merge.eras import write
 from tests.merge.pages.raw import Raw
@@ -18,11 +18,6 @@ from tests.merge.pages.raw import Raw
 
 def columns(path, table):
     return [name for _, name, *_ in query(path, f'PRAGMA table_xinfo("{table}")')]
-
-
-def typed(path, table, *names):
-    asked = ", ".join(f'quote("{name}"), typeof("{name}")' for name in names)
-    return sorted(query(path, f'SELECT {asked} FROM "{table}"'))
 
 
 @pytest.fixture
@@ -272,44 +267,6 @@ def test_views_and_virtual_tables_are_not_carried_and_said_so(tmp_path):
             " WHERE name GLOB '*words*' OR name GLOB '*boxes*' OR name = 'v'")] == []  # fmt: skip
 
 
-@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
-def test_utf_16_files(tmp_path, merge, encoding):
-    source = write(
-        tmp_path / "run.db",
-        "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT, b BLOB, c AS (k + 1))",
-        "CREATE TABLE log (v)",
-        "CREATE INDEX i ON t (v)",
-        "CREATE VIEW w AS SELECT 1",
-        "CREATE VIRTUAL TABLE words USING fts5(text)",
-        "INSERT INTO t VALUES (1, 'caf\u00e9 \u2603 \U0001f41c', x'ff00'), (2, NULL, 'text'), (3, 'a' || char(0) || 'b', 1.5)",
-        "INSERT INTO log VALUES (1), (1), ('x')",
-        encoding=encoding,
-    )
-    output = merge(source)
-    assert typed(output, "t", "k", "v", "b") == typed(source, "t", "k", "v", "b")
-    assert query(output, "SELECT v FROM log") == [(1,), (1,), ("x",)]
-    report = merge_shards([source], tmp_path / "again.db")
-    assert any("view w" in note for note in report.notes)
-    assert any("words" in note for note in report.notes)
-
-
-def test_a_shard_in_utf_16(make_shard, tmp_path):
-    shard = make_shard("a")
-    statements = query(shard, "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
-    other = write(tmp_path / "wide.db", *(sql for (sql,) in statements), encoding="UTF-16le")
-    for mark in ("application_id", "user_version"):
-        ((value,),) = query(shard, f"PRAGMA {mark}")
-        query(other, f"PRAGMA {mark} = {value}")
-    query(other, "INSERT INTO simulations (simulation_id, parameters, simulation_db_path)"
-          " VALUES ('a', '{}', '')")  # fmt: skip
-    query(
-        other,
-        "INSERT INTO agents (simulation_id, agent_id, agent_type) VALUES ('a', '\u2603', 'x')",
-    )
-    merge_shards([other], tmp_path / "exp.db")
-    assert query(tmp_path / "exp.db", "SELECT agent_id FROM agents") == [("\u2603",)]
-
-
 def test_a_shard_with_a_table_of_its_owner(make_shard, tmp_path):
     shard = make_shard("a")
     query(shard, "CREATE TABLE notes (id INTEGER PRIMARY KEY, text)")
@@ -368,60 +325,6 @@ def test_what_a_hostile_file_brings_never_runs(tmp_path):
     report = merge_shards([source], tmp_path / "exp.db", verify="content")
     assert query(tmp_path / "exp.db", "SELECT v FROM t") == [("y",)]
     assert any("trigger boom" in note for note in report.notes)
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "CREATE TABLE t (a, b)",
-        "CREATE TABLE t (a INTEGER PRIMARY KEY DESC, b TEXT UNIQUE)",
-        'CREATE TABLE "a ""b" ([c] INT /* , ) */ NOT NULL ON CONFLICT IGNORE, `d` DEFAULT (1, 2))'.replace(
-            "(1, 2)", "(1 + (2))"
-        ),
-        "CREATE TABLE t (a TEXT CONSTRAINT n PRIMARY KEY, b REFERENCES t (a) ON UPDATE SET NULL MATCH SIMPLE NOT DEFERRABLE INITIALLY DEFERRED NOT NULL)",
-        "CREATE TABLE t (a, b, CONSTRAINT k PRIMARY KEY (b, a) CONSTRAINT u UNIQUE (a) CHECK (a > ')'))",
-        "CREATE TABLE t(a decimal(10, 5) default -1.5e-3, b varchar default 'it''s', c as (a) unique)",
-        "CREATE TABLE t AS SELECT 1 AS x, 'a' AS y",
-    ],
-)
-def test_a_definition_and_its_merged_form_are_one(sql):
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.execute(sql)
-        ((kept,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'")
-        name = parse_table(kept).name.replace('"', '""')
-        told = [row[1] for row in connection.execute(f'PRAGMA table_xinfo("{name}")')]
-        key = [
-            row[1]
-            for row in sorted(
-                connection.execute(f'PRAGMA table_xinfo("{name}")'), key=lambda r: r[5]
-            )
-            if row[5]
-        ]
-        definition = parse_table(kept)
-        assert [each.name for each in definition.columns] == told
-        assert list(definition.key_names) == key
-        if key:
-            again = parse_table(definition.create())
-            assert again.merged
-            assert again.create() == definition.create()
-
-
-def test_an_index_and_its_merged_form_are_one():
-    index = parse_index(
-        "CREATE UNIQUE INDEX IF NOT EXISTS main.i ON t (a COLLATE nocase ASC, b+1) WHERE c"
-    )
-    assert parse_index(index.create()) == index
-    assert index.where == "c"
-
-
-def test_an_unfinished_statement_is_refused():
-    with pytest.raises(ValueError, match="too early"):
-        parse_table("CREATE TABLE t (a")
-
-
-def test_a_file_without_tables_holds_nothing_to_merge(tmp_path):
-    with pytest.raises(ShardError, match="no table of data"):
-        inspect_shard(write(tmp_path / "x.db", "CREATE VIEW v AS SELECT 1"))
 
 
 def test_rows_out_of_order_are_damage(tmp_path):

@@ -201,29 +201,6 @@ def test_metadata_of_a_run_without_any_is_derived(merged, tmp_path):
     assert end > "2026"
 
 
-def test_a_config_beside_the_run_becomes_its_parameters(tmp_path):
-    sources = [write_era(tmp_path / f"run_{number}" / "simulation.db", 1) for number in (1, 2)]
-    for number, source in enumerate(sources):
-        (source.parent / "config.json").write_text(json.dumps({"rate": number}))
-        query(source, "UPDATE AgentStates SET position_x = ?", number)
-    merge_shards([tmp_path], tmp_path / "out" / "exp.db")
-    assert query(
-        tmp_path / "out" / "exp.db", "SELECT simulation_id, parameters FROM simulations"
-    ) == [
-        ("run_1_simulation", '{"rate": 0}'),
-        ("run_2_simulation", '{"rate": 1}'),
-    ]
-
-
-def test_a_config_that_could_be_anybodys_is_nobodys(tmp_path):
-    write_era(tmp_path / "runs" / "a.db", 1)
-    write_era(tmp_path / "runs" / "b.db", 2)
-    (tmp_path / "runs" / "config.json").write_text('{"rate": 1}')
-    merge_shards([tmp_path / "runs"], tmp_path / "exp.db")
-    sql = "SELECT simulation_id, parameters FROM simulations"
-    assert query(tmp_path / "exp.db", sql) == [("a", "{}"), ("b", '{"width": 100}')]
-
-
 KEYS = {
     "agent_actions": "action_id",
     "resource_states": "id",
@@ -285,35 +262,6 @@ def test_rows_of_nobody_among_several_simulations_are_carried_apart(tmp_path):
         output, "SELECT choices FROM merged_shards WHERE simulation_id = 'several_unattributed'"
     )
     assert json.loads(choices)["orphan_rows"] == {"chosen": "keep", "rows": {"resource_states": 1}}
-
-
-@pytest.fixture
-def with_duplicates(tmp_path):
-    source = write_era(tmp_path / "run.db", 2)
-    query(source, "INSERT INTO AgentStates VALUES (0, 0, 77.5, 1, 1, 1)")
-    return source
-
-
-def test_a_key_that_repeats_stops_the_merge_with_table_key_and_count(with_duplicates, tmp_path):
-    with pytest.raises(ShardError, match=r"AgentStates: 1 rows repeat .*step_number, agent_id"):
-        merge_shards([with_duplicates], tmp_path / "exp.db")
-
-
-@pytest.mark.parametrize(("choice", "x"), [("first", 0.5), ("last", 77.5)])
-def test_the_user_can_choose_among_rows_with_one_key(with_duplicates, tmp_path, choice, x):
-    output = tmp_path / "exp.db"
-    report = merge_shards([with_duplicates], output, on_duplicate_row=choice)
-    assert query(output, "SELECT position_x FROM agent_states LIMIT 1") == [(x,)]
-    assert query(output, "SELECT count(*) FROM agent_states") == [(5,)]
-    ((choices,),) = query(output, "SELECT choices FROM merged_shards")
-    assert json.loads(choices) == {
-        "duplicate_rows": {"agent_states": {"kept": choice, "left_out": 1}},
-        "own_id": None,
-    }
-    assert report.simulations[0].rows == sum(
-        json.loads(query(output, "SELECT row_counts FROM merged_shards")[0][0]).values()
-    )
-    assert audit(output, [with_duplicates], on_duplicate_row=choice).problems == ()
 
 
 def test_all_eras_in_one_merge_and_in_any_order(tmp_path):

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from farm_merge.errors import InvalidOptionError, ShardError, for_command_line, for_python
+from farm_merge.errors import InvalidOptionError
 from farm_merge.merge import audit, merge_shards, plan_merge
 from farm_merge.merge.options import Options
 
@@ -55,19 +55,3 @@ def test_the_options_of_a_merge_are_spelled_where_editors_find_them():
         assert f"        {name}: " in merge_shards.__doc__
     shared = inspect.signature(plan_merge).parameters.keys() - {"paths", "output", "progress"}
     assert shared <= inspect.signature(Options).parameters.keys()
-
-
-def test_advice_is_worded_for_its_reader():
-    advice = "`on_bad_shard=skip` goes on, `include_running` takes all, and fewer `jobs=`"
-    assert for_python(advice) == (
-        "on_bad_shard='skip' goes on, include_running=True takes all, and fewer jobs"
-    )
-    assert for_command_line(advice) == (
-        "--on-bad-shard skip goes on, --include-running takes all, and fewer --jobs"
-    )
-
-
-def test_an_error_carries_its_parts():
-    error = ShardError("cannot be read", path="a.db", table="t", remedy="`on_bad_shard=skip`")
-    assert str(error) == "a.db: table t: cannot be read; on_bad_shard='skip'"
-    assert error.message(for_command_line).endswith("; --on-bad-shard skip")

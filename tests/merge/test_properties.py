@@ -24,6 +24,8 @@ names = st.one_of(
     st.sampled_from(
         [
             "a",
+            "A",
+            "b",
             "B",
             "order",
             "rowid",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm_merge.merge.inputs.file import opened
-from farm_merge.merge.tables.definition import affinity
+from farm_merge.merge.tables.definition import affinity, folded
 
 if TYPE_CHECKING:
     from farm_merge.merge.inputs.input import Input
@@ -32,7 +32,8 @@ def count_changed_values(
     source: Input, mapping: TableMapping, column: str, declared_type: str
 ) -> ChangedValues:
     """Let SQLite store a column of a file under another declared type, and count what changes."""
-    expression = dict(mapping.columns).get(column)
+    expressions = {folded(name): text for name, text in mapping.columns}
+    expression = expressions.get(folded(column))  # another file may call it `V` and not `v`
     if expression is None:
         return ChangedValues(0, 0)
     both_numbers = "typeof(before) IN ('integer', 'real') AND typeof(after) IN ('integer', 'real')"

@@ -57,7 +57,8 @@ def simulation_ids(reading: Reading) -> SimulationIds:
         if not definition.merged and (only := _only_id(reading, name)):
             found.add(only)
         else:
-            rows = reading.connection.execute(f"SELECT DISTINCT simulation_id FROM source.{name}")
+            distinct = f"SELECT DISTINCT simulation_id COLLATE BINARY FROM source.{name}"
+            rows = reading.connection.execute(distinct)
             ids = {simulation_id for (simulation_id,) in rows}
             found |= ids if definition.merged else ids - {None}
     texts = frozenset(found_id for found_id in found if isinstance(found_id, str))

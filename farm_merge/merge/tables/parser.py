@@ -164,7 +164,7 @@ class _Parser:
             return table
         if word == "PRIMARY":
             self._expect("KEY")
-            table = replace(table, key=self._terms())
+            table = replace(table, key=_without_idle_order(table, self._terms()))
         elif word == "UNIQUE":
             table = replace(table, uniques=(*table.uniques, self._terms()))
         elif word == "CHECK":
@@ -284,6 +284,16 @@ class _Parser:
     def _expect(self, keyword: str) -> None:
         if not self._accept(keyword):
             raise ValueError(f"{self._tokens[self._at].text!r} is where {keyword} should be")
+
+
+def _without_idle_order(table: TableDefinition, key: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a key without the DESC that does not keep an INTEGER from being the rowid.
+
+    At the column itself, DESC does (https://www.sqlite.org/lang_createtable.html#rowid).
+    """
+    column = table.column(first_name(key[0])) if len(key) == 1 else None
+    is_rowid = column is not None and column.declared_type.upper() == "INTEGER"
+    return (quoted(first_name(key[0])),) if is_rowid else key
 
 
 def _canonical(term: str) -> str:

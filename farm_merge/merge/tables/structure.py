@@ -169,7 +169,7 @@ def _definition(name: str, sql: str, merged_form: bool) -> tuple[TableDefinition
     found = {column.name: column.generated for column in parsed.columns}
     if parsed.merged:
         columns.pop("simulation_id", None)
-    if found == columns and [*led, *parsed.key_names] == key:
+    if found == columns and list(map(folded, [*led, *parsed.key_names])) == list(map(folded, key)):
         return parsed, True
     # Carried with what SQLite itself knows about it.
     plain = TableDefinition(

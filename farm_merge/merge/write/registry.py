@@ -219,12 +219,13 @@ def _complete_parameters(
 ) -> None:
     """Add parameters that a simulation does not have; see that SQLite can read them all."""
     text, is_valid = connection.execute(
-        "SELECT parameters, json_valid(parameters) FROM main.simulations WHERE simulation_id = ?",
+        "SELECT CAST(parameters AS BLOB), json_valid(parameters) FROM main.simulations"
+        " WHERE simulation_id = ?",
         (simulation_id,),
     ).fetchone()
     if is_valid and not more:
         return
-    have = json_object(text)
+    have = json_object(text and text.decode(errors="replace"))
     if have is None and not more:
         return  # whatever it is, it stays
     connection.execute(

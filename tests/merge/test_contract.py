@@ -1,0 +1,43 @@
+"""The contract of a merge, for every way of writing."""
+
+from __future__ import annotations
+
+from tests.merge.contract import ExistingOutputPromises, NewOutputPromises
+
+
+class TestGraft(NewOutputPromises):
+    """Pages of shards become pages of a new output."""
+
+    engine = "graft"
+    copies_pages = True
+
+
+class TestAttach(NewOutputPromises):
+    """Rows of shards are copied into a new output."""
+
+
+class TestAppend(ExistingOutputPromises):
+    """Rows of shards are added to an output."""
+
+    engine = "auto"
+
+
+class TestLegacyGraft(NewOutputPromises):
+    """Older files are rewritten into shards, whose pages become pages of a new output."""
+
+    engine = "graft"
+    is_legacy = True
+    copies_pages = True
+
+
+class TestLegacyAttach(NewOutputPromises):
+    """Older files are rewritten into shards, whose rows are copied into a new output."""
+
+    is_legacy = True
+
+
+class TestLegacyAppend(ExistingOutputPromises):
+    """Older files are rewritten into shards, whose rows are added to an output."""
+
+    engine = "auto"
+    is_legacy = True
