@@ -39,10 +39,8 @@ _PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schem
 @click.option("--description", help="Description of the experiment, if it is new.")
 @options.simulation_id
 @options.parameters_from_name
-@click.option(
-    "--sidecar", "sidecars", multiple=True, metavar="NAME", help="Parameters beside a run."
-)
-@click.option("--join", is_flag=True, help="Make one simulation of files of one name.")
+@options.sidecars
+@options.join
 @options.schema
 @click.option(
     "--include-running",
@@ -57,11 +55,7 @@ _PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schem
     metavar="SECONDS",
     help="How long a run that says it is running must have written nothing, to count as ended.",
 )
-@click.option(
-    "--equal-files",
-    type=click.Choice(["separate", "fold", "error"]),
-    help="What files with equal bytes are: separate runs, copies of one, or an error.",
-)
+@options.equal_files
 @options.on_orphan_rows
 @options.on_conflict
 @click.option(
