@@ -16,7 +16,10 @@ from farm_merge.sqlite import sqlite3
 
 DOCS = Path(__file__).parents[1] / "docs"
 ROOT = DOCS.parent
-PAGES = {page.name: page.read_text() for page in (ROOT / "README.md", *DOCS.glob("*.md"))}
+PAGES = {
+    page.name: page.read_text()
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"))
+}
 QUERIES = re.findall(r"```sql\n(.*?)```\n\n```text\n(.*?)```", PAGES["reading.md"], re.DOTALL)
 COMMANDS = [
     (page, line)
@@ -112,7 +115,7 @@ def test_links_lead_somewhere(name):
         assert not anchor or anchor in _anchors(page), link
 
 
-@pytest.mark.parametrize("name", ["design.md"])
+@pytest.mark.parametrize("name", ["design.md", "CONTRIBUTING.md"])
 def test_files_and_tests_that_are_named_exist(name):
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
     for word in re.findall(r"`([\w./]+)`", PAGES[name]):
