@@ -1,4 +1,4 @@
-"""What the documentation says about SQL is what SQLite does, and its commands and names exist."""
+"""What the documentation shows of SQL is what SQLite does, and its commands and names exist."""
 
 from __future__ import annotations
 

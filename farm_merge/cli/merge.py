@@ -55,7 +55,7 @@ _PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schem
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a run that says it is running must have written nothing, to count as ended.",
+    help="How long a run whose status is running must have written nothing, to count as ended.",
 )
 @click.option(
     "--equal-files",

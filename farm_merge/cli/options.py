@@ -85,7 +85,7 @@ simulation_id = click.option(
     "--simulation-id",
     metavar="TEMPLATE",
     help="Name for runs whose file has no simulation_id: '{parent}_{stem}'. By default the file's"
-    " stem, and as many folders as tell them apart.",
+    " stem, and as many folders as distinguish them.",
 )
 where = click.option(
     "--where",

@@ -140,7 +140,7 @@ def _check(output: Output) -> tuple[int, list[str], list[str]]:
 def _damage(connection: sqlite3.Connection) -> Iterator[str]:
     for (verdict,) in connection.execute("PRAGMA main.integrity_check"):
         if verdict != "ok":
-            yield f"damaged; SQLite's integrity_check says: {verdict}"
+            yield f"damaged; SQLite's integrity_check reports: {verdict}"
 
 
 def _dangling(connection: sqlite3.Connection) -> Iterator[str]:

@@ -137,7 +137,7 @@ def test_an_agentfarm_database_is_an_input_and_no_output(run, make_shard, tmp_pa
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_merge_says_so_and_leaves_nothing(make_shard, tmp_path):
+def test_an_interrupted_merge_reports_that_and_leaves_nothing(make_shard, tmp_path):
     one = write_era(tmp_path / "one.db", 3)
     for number in range(300):
         shutil.copy(one, tmp_path / f"run_{number}.db")

@@ -103,7 +103,9 @@ def _as_found(
     Ids that were integers are text by intention, so they count as declared like today's.
     """
     expression = columns.get(expected.name)
-    origin = next((it for it in found.stored if expression == f"t.{quoted(it.name)}"), None)
+    origin = next(
+        (column for column in found.stored if expression == f"t.{quoted(column.name)}"), None
+    )
     if origin is None or expected.generated:
         return expected
     was, is_ = affinity(origin.declared_type), affinity(expected.declared_type)

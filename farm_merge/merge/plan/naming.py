@@ -2,7 +2,7 @@
 
 A run that is known, by the ledger of the output or of another input, keeps the name it has there. A
 run whose file names it is called so. Every other is called by its path: the file's name without a
-known ending, and as many folders as tell it from others. A template decides otherwise.
+known ending, and as many folders as distinguish it from others. A template decides otherwise.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class _Namer:
         self._output = output
         self._template = template
         self._equal_files = equal_files
-        self._paths = {path_text(path) for path in (*others, *(it.path for it in sources))}
+        self._paths = {path_text(path) for path in (*others, *(source.path for source in sources))}
         self._histories = read_histories(sources)
         self._known = KnownRuns()
         for simulation_id, entries in output.entries().items():
@@ -275,7 +275,7 @@ class _Namer:
                 if depth[key] > len(waiting[key].source.path.absolute().parts) - 1:
                     run = waiting.pop(key)
                     self._refused[run.source.path] = ShardError(
-                        "no part of its path tells it from another run",
+                        "no part of its path distinguishes it from another run",
                         path=run.source.path,
                         remedy="name its simulation with `simulation_id=`",
                     )
@@ -292,7 +292,7 @@ class _Namer:
     def _labels(self, runs: list[_Run]) -> dict[tuple[Path, int], str]:
         """Return what each run is called without folders.
 
-        An ending that tells it from a neighbour is part of it: `run.db` and `run.sqlite`.
+        An ending that distinguishes it from a neighbour is part of it: `run.db` and `run.sqlite`.
         """
         known = (entry.source_path for entry in self._output.ledger)
         neighbours = Counter(_without_ending(path) for path in {*known, *self._paths})

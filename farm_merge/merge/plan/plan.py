@@ -59,7 +59,7 @@ class Outcome:
         action: What happens.
         reason: Why.
         row_counts: Its rows by table of the output; None as long as they are not counted.
-        status: How the run ended, as its file says; None where it does not.
+        status: How the run ended, according to its file; None where it has no status.
     """
 
     simulation_id: str
@@ -86,7 +86,7 @@ class SimulationPlan:
 
     Attributes:
         source: The input that holds it.
-        simulation: What the input says of it.
+        simulation: What is known of it from the input.
         outcome: What happens to it.
     """
 
@@ -240,7 +240,9 @@ def decide(
         target,
         tuple(_once((source.path, source.details) for source in sources)),
         (
-            *doubles(output, ((it.source, it.simulation) for it in decider.to_write)),
+            *doubles(
+                output, ((planned.source, planned.simulation) for planned in decider.to_write)
+            ),
             *_experiment_notes(sources, output),
             *_once((source.path, source.notes) for source in sources),
         ),

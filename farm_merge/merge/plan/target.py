@@ -186,7 +186,7 @@ class _Builder:
         self._place_indexes()
         own = [table for table in self._tables if table not in registry().tables]
         tried = accepted(
-            (Candidate(self._tables[it], tuple(self._indexes.get(it, ()))) for it in own),
+            (Candidate(self._tables[table], tuple(self._indexes.get(table, ()))) for table in own),
             alone=True,
         )
         for table, candidate in zip(own, tried, strict=True):

@@ -72,7 +72,7 @@ def _differences(
         f" ON r.simulation_id = l.simulation_id AND {same_key}"
         f" WHERE l.simulation_id = :id AND (r.simulation_id IS NULL{differs}))"
     )
-    # A column that only one side has makes a difference where it says something.
+    # A column that only one side has makes a difference where it holds something.
     for schema, mine, theirs in (("main", columns, others), ("shard", others, columns)):
         for column in mine.keys() - theirs.keys():
             yield (

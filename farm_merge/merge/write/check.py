@@ -176,7 +176,7 @@ def _computed_ids_hidden(partial: Path) -> Iterator[Structure]:
 
 
 def _replace_sql(connection: sqlite3.Connection, sql: str) -> str:
-    """Change what `sqlite_schema` says about `agent_states`, as ALTER TABLE does; return the old.
+    """Change the text of `agent_states` in `sqlite_schema`, as ALTER TABLE does; return the old.
 
     What is not stored can be changed so (https://www.sqlite.org/lang_altertable.html, section 7).
     """

@@ -85,7 +85,7 @@ class _Transplanted:
 
     Attributes:
         contents: What was read on the way; of a file that was rewritten, that of the shard.
-        metadata: What it says about its simulations.
+        metadata: Its rows about its simulations.
         branches: Its trees, by the names that they have in the output.
     """
 
@@ -156,7 +156,7 @@ class Graft:
                         done = future.result()
                     except ShardError as exc:
                         result.damaged.append(LeftOut.because_of(group[0].source.path, exc))
-                    except ValueError:  # whether its rows can be read is for SQLite to say
+                    except ValueError:  # whether its rows can be read is for SQLite to decide
                         result.to_copy += group
                     else:
                         self._join(group, done, keep, result, advance)
@@ -283,7 +283,7 @@ def register_grafted(
         connection: The output, with their rows.
         grafted: The simulations.
         experiment: The experiment they belong to.
-        folder: The private folder in which `Graft` kept what the shards say about them.
+        folder: The private folder in which `Graft` kept what the shards hold about them.
     """
     if not grafted:
         return

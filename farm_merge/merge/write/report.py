@@ -78,7 +78,7 @@ class MergeReport:
 
     @property
     def unfinished(self) -> int:
-        """How many simulations were merged whose runs ended without saying so."""
+        """How many simulations were merged whose status is still running."""
         return sum(
             outcome.action.writes and outcome.status == "running" for outcome in self.simulations
         )

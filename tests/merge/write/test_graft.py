@@ -167,8 +167,8 @@ def test_pages_give_what_rows_give(drawn, page_size):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sources = [
-            write_shard(folder / f"s{number}.db", f"s{number}", each, page_size=page_size)
-            for number, each in enumerate(drawn)
+            write_shard(folder / f"s{number}.db", f"s{number}", rows, page_size=page_size)
+            for number, rows in enumerate(drawn)
         ]
         require_equal_to_attach(sources, folder)
 
@@ -311,7 +311,7 @@ def test_a_torn_page_is_found_and_its_shard_named(make_shard, tmp_path):
         merge_shards([good, bad], tmp_path / "exp.db", engine="graft")
     assert not (tmp_path / "exp.db").exists()
     report = merge_shards([good, bad], tmp_path / "exp.db", on_bad_shard="skip", engine="graft")
-    assert [each.path for each in report.left_out] == [bad]
+    assert [left_out.path for left_out in report.left_out] == [bad]
     assert content(tmp_path / "exp.db") == content(good)
 
 
@@ -320,7 +320,7 @@ def test_equal_shards_under_one_id_are_merged_once(make_shard, tmp_path):
     copy = tmp_path / "copy.db"
     shutil.copy(shard, copy)
     report = merge_shards([shard, copy], tmp_path / "exp.db", engine="graft")
-    assert [each.action.value for each in report.simulations] == ["merged", "already merged"]
+    assert [outcome.action.value for outcome in report.simulations] == ["merged", "already merged"]
     assert report.rows == sum(map(len, content(shard).values()))
 
 
