@@ -149,3 +149,16 @@ def test_what_others_merged_is_shown_too(run, tmp_path, command):
     assert result.exit_code == 0, result.output
     rows = [line.split()[0] for line in result.output.splitlines()]
     assert {"a", "b"} <= {*rows} or command == "info"
+
+
+def test_inspect_names_what_is_no_input_with_what_to_do(run, make_shard, tmp_path):
+    make_shard("a")
+    (tmp_path / "shards" / "duck").write_bytes(bytes(8) + b"DUCK" + bytes(100))
+    old = write_era(tmp_path / "shards" / "old.db", 2)
+    query(old, "INSERT INTO AgentStates SELECT * FROM AgentStates")
+    result = run("inspect", "shards")
+    assert result.exit_code == 3
+    assert "shards/duck: cannot be merged: is a DuckDB database; export it: " in result.output
+    assert "5 rows repeat a key (step_number, agent_id); --on-duplicate-row first or " in (
+        result.output
+    )

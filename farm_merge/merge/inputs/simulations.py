@@ -54,9 +54,12 @@ def simulation_ids(reading: Reading) -> SimulationIds:
             continue
         if not (definition.merged or definition.column(SIMULATION_ID)):
             continue
+        # Most files hold one simulation, and to see that takes one pass; DISTINCT sorts all rows of
+        # a table whose key does not start with the id.
         if not definition.merged and (only := _only_id(reading, name)):
             found.add(only)
         else:
+            # BINARY, since a collation of the column might call two ids equal.
             distinct = f"SELECT DISTINCT simulation_id COLLATE BINARY FROM source.{name}"
             rows = reading.connection.execute(distinct)
             ids = {simulation_id for (simulation_id,) in rows}

@@ -58,6 +58,7 @@ def map_todays_table(file: SourceTables, table: str) -> TableMapping:
             f"(SELECT {simulation} || ':' || s.agent_id || '-' || s.step_number"
             f" FROM source.agent_states AS s WHERE s.id = t.{reference})"
         )
+    # A step or an agent that is missing is a problem of the file; any other key is only a number.
     for name in expected.key_names:
         if name not in columns and name not in {"step_number", "agent_id"}:
             columns[name] = ordinal_of(found, simulation, file.traits)

@@ -151,10 +151,12 @@ class _Namer:
 
     def _recognized(self, run: _Run) -> str | None:
         """Return the name of the run that it is; None if it is none that is known."""
+        # The output of a merge knows where its simulations came from.
         history = self._history(run)
         for known in self._known.of(entry.origin for entry in history):
             if known.path in {entry.source_path for entry in history}:
                 return known.simulation_id
+        # The same bytes: at the same path it is that run; elsewhere it may be, the newest first.
         known_files = list(self._known.of(origins_of(run.source, run.simulation)))
         own_path = path_text(run.source.path)
         for known in known_files:
@@ -165,6 +167,7 @@ class _Namer:
                 return known.simulation_id
         if known_files and self._is_named_by_path(run):
             return None
+        # Other bytes at a known path: the run went on, and keeps its name.
         return self._known.name_of_path(run.source, run.simulation)
 
     def _is_the_same(self, run: _Run, known: Known) -> bool:
@@ -279,6 +282,7 @@ class _Namer:
                         path=run.source.path,
                         remedy="name its simulation with `simulation_id=`",
                     )
+            # What two of them tried is nobody's, or the next round would give it to the second.
             taken |= set(trial.values())
 
     def _is_free(self, run: _Run, name: str) -> bool:

@@ -280,7 +280,7 @@ class _Decider:
                 self.to_write.append(SimulationPlan(source, simulation, outcome))
                 continue
             self.settled.append(outcome)
-            if action is Action.SKIP:
+            if action is Action.SKIP:  # an error too, unless the user chose what wins
                 self.left_out.append(LeftOut(source.path, reason, simulation_id))
                 self.conflicts.append(ConflictError(reason, path=source.path))
 
@@ -289,6 +289,7 @@ class _Decider:
         fingerprint = source.contents.fingerprint if source.contents else None
         if is_there and (simulation_id, fingerprint) in self._known:
             return Action.ALREADY_MERGED, "the ledger has this very file"
+        # An earlier input counts more than the output: it may be about to replace what is there.
         rivals: list[Input | None] = [*self._taken.get(simulation_id, ())]
         if is_there and not any(rivals):
             rivals = [None]  # the output itself
