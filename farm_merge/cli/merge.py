@@ -132,14 +132,14 @@ def merge(
         else:
             report = merge_shards(words, output, progress=progress, **chosen)
     if dry_run:
-        described = describe_plan(plan)
+        described = describe_plan(plan, for_command_line)
         if as_json:
             print_json(described)
         elif not quiet:
             _print_plan(described)
         sys.exit(_exit_code(plan.left_out, writes=bool(plan.to_write)))
     if as_json:
-        print_json(describe_report(report))
+        print_json(describe_report(report, for_command_line))
     elif not quiet:
         print_merge(report, verbose=verbose)
     writes = any(outcome.action.writes for outcome in report.simulations)
@@ -152,7 +152,7 @@ def print_merge(report: MergeReport, *, verbose: bool = False) -> None:
         where = _where(left_out.path, left_out.simulation_id)
         click.echo(f"left out: {where}: {left_out.explained(for_command_line)}", err=True)
     for note in (*report.notes, *(report.details if verbose else ())):
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {for_command_line(note)}", err=True)
     for before, after in report.archived if verbose else ():
         click.echo(f"moved: {before} -> {after}")
     counts = ", ".join(f"{number:,} {action}" for action, number in report.counts.items())

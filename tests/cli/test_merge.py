@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.conftest import content, query, union
-from tests.merge.eras import write_era
+from tests.merge.eras import write_era, write_nameless
 
 
 def test_merging_is_what_the_command_does_by_default(run, make_shard, tmp_path):
@@ -163,3 +163,14 @@ def test_an_interrupted_merge_reports_that_and_leaves_nothing(make_shard, tmp_pa
     assert errors.startswith("Interrupted; ")
     assert "Traceback" not in errors
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_advice_is_worded_for_the_command_line(run, make_shard, tmp_path):
+    make_shard("r", status="running")
+    for name in ("run_1", "run_2"):
+        write_nameless(tmp_path / "shards" / name / "out.db", 1)
+    for number, words in enumerate([(), ("-n",), ("--json",), ("-n", "--json")]):
+        result = run("shards", "-o", f"{number}.db", *words)
+        assert "--include-running takes what is committed" in result.output
+        assert "--equal-files fold makes them one" in result.output
+        assert "`" not in result.output
