@@ -20,7 +20,7 @@ from farm_merge.merge.plan.output import look_at_output
 from farm_merge.merge.plan.parameters import with_parameters
 from farm_merge.merge.plan.rules import Rules
 from farm_merge.merge.plan.target import make_target
-from farm_merge.merge.tables.content import differing_tables
+from farm_merge.merge.tables.content import differing_tables, lacking_tables
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.compare import side_by_side
 from farm_merge.publish import read_output, require_usable
@@ -223,7 +223,12 @@ def _inspected(
 def _differing(
     output: Output, source: Input, simulation_id: str, folder: Path, *, alone: bool
 ) -> list[str]:
-    """Return in which tables a simulation differs from that of an input, or why it must."""
+    """Return in which tables a simulation differs from that of an input, or why it must.
+
+    Of files that were joined each holds a part, so it is looked for in the whole.
+    """
+    joined = any(entry.is_joined for entry in output.ledger if entry.simulation_id == simulation_id)
+    compare = lacking_tables if joined else differing_tables
     target, misfits = make_target([source], output, alone=alone)
     if source.path in misfits:
         return [misfits[source.path].reason]
@@ -231,4 +236,4 @@ def _differing(
         read_output(output.path) as connection,
         side_by_side(connection, source, target, folder) as (left, right),
     ):
-        return list(differing_tables(connection, simulation_id, left, right))
+        return list(compare(connection, simulation_id, left, right))

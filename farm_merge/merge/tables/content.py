@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["common_keys", "differing_tables"]
+__all__ = ["common_keys", "differing_tables", "lacking_tables"]
 
 
 def differing_tables(
@@ -84,6 +84,42 @@ def _differences(
 def _ask(connection: sqlite3.Connection, question: str, simulation_id: str) -> bool:
     with closing(connection.execute(question, {"id": simulation_id})) as cursor:
         return bool(cursor.fetchone()[0])
+
+
+def lacking_tables(
+    connection: sqlite3.Connection, simulation_id: str, left: Structure, right: Structure
+) -> Iterator[str]:
+    """Yield the tables in which `main` lacks a row that a simulation has in `shard`.
+
+    Rows that are numbered may have other numbers in `main`, and rows that come twice may be there
+    once; how many there are is for the ledger.
+
+    Args:
+        connection: A connection with both databases.
+        simulation_id: The simulation.
+        left: The structure of `main`.
+        right: The structure of `shard`.
+    """
+    for table, definition in right.content.items():
+        mine = left.content.get(table)
+        wanted = [
+            folded(column.name)
+            for column in definition.stored
+            if folded(column.name) not in CLOCK_COLUMNS.get(table, ())
+            and not (definition.is_numbered and column.name in definition.key_names)
+        ]
+        theirs = _values("shard", table, {name: quoted(name) for name in wanted})
+        have = {name: quoted(name) if mine and mine.column(name) else "NULL" for name in wanted}
+        others = f" EXCEPT {_values('main', table, have)}" if mine else ""
+        if _ask(connection, f"SELECT EXISTS ({theirs}{others})", simulation_id):
+            yield table
+
+
+def _values(schema: str, table: str, columns: dict[str, str]) -> str:
+    """Return the query for values of a simulation with their types, whatever their collation."""
+    terms = [f"{value} COLLATE BINARY, typeof({value})" for value in columns.values()]
+    asked = ", ".join(["simulation_id", *terms])
+    return f"SELECT {asked} FROM {schema}.{quoted(table)} WHERE simulation_id = :id"
 
 
 def common_keys(

@@ -178,7 +178,9 @@ class Graft:
         """Yield the simulations of each input that can be grafted, in the order of their keys.
 
         An input whose simulations do not all come, or do not come one after the other, is copied.
+        So are files that are joined: their rows interleave inside one simulation.
         """
+        joined = {planned.simulation_id for planned in to_write if planned.joins}
         whole: dict[Path, int] = {}
         for planned in to_write:
             whole[planned.source.path] = whole.get(planned.source.path, 0) + 1
@@ -186,6 +188,7 @@ class Graft:
             group = list(found)
             source = group[0].source
             is_whole = len(group) == len(source.simulations) == whole[path]
+            is_whole &= all(planned.simulation_id not in joined for planned in group)
             if is_whole and source.file.snapshot is None and self._may_graft(source):
                 yield group
             else:
