@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,16 +77,23 @@ on_orphan_rows = click.option(
     help="What becomes of rows that belong to none of the simulations in their file.",
 )
 parameters_from_name = click.option(
-    "--parameters-from-name", metavar="REGEX", help="Find parameters in paths."
+    "--parameters-from-name",
+    metavar="REGEX",
+    help="Search the path of every file; named groups become parameters of its run:"
+    r" 'lr(?P<lr>[\d.]+)_seed(?P<seed>\d+)'.",
 )
 schema = click.option(
-    "--as", "schema", type=click.Choice(["foreign", "agentfarm"]), help="What files are."
+    "--as",
+    "schema",
+    type=click.Choice(["foreign", "agentfarm"]),
+    help="What files are that are no shards. By default what their tables look like.",
 )
 simulation_id = click.option(
     "--simulation-id",
     metavar="TEMPLATE",
-    help="Name for runs whose file has no simulation_id: '{parent}_{stem}'. By default the file's"
-    " stem, and as many folders as distinguish them.",
+    help="What to call runs: '{parent}_{stem}', with {name} (whole file name), {stem}, {parent},"
+    " {grandparent}, {id} (what the file calls its run) and groups of --parameters-from-name. By"
+    " default the name in the file; else the stem, and as many folders as distinguish runs.",
 )
 where = click.option(
     "--where",
@@ -100,7 +108,7 @@ def with_stdin(words: Sequence[str]) -> Iterator[str]:
     """Yield paths; for `-`, those that are read from standard input."""
     for word in words:
         if word == "-":
-            text = sys.stdin.read()
+            text = os.fsdecode(sys.stdin.buffer.read())
             yield from (line for line in text.split("\0" if "\0" in text else "\n") if line)
         else:
             yield word

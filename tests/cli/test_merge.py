@@ -80,12 +80,12 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(run, make_shard, tmp_path):
     result = run("shards", old, "-o", "exp.db", "--dry-run")
     assert result.exit_code == 3
     for words in (
-        f"left out: {running} [r]: its run has not ended",
+        f"to leave out: {running} [r]: its run has not ended",
         "already merged: shards/a.db [a] (the ledger has this very file",
-        f"merged: {old} [run_7] (new; AgentFarm era 2 (2024-11)): agent_actions 2, agent_states 5",
+        f"to merge: {old} [run_7] (new; AgentFarm era 2 (2024-11)): agent_actions 2, agent_states 5",
         "  AgentStates -> agent_states: ",
-        "added tables: learning_experiences",
-        "added columns: agent_actions.position_before, ",
+        "to add: tables learning_experiences",
+        "columns agent_actions.position_before, ",
         "bytes needed",
         "Nothing was written",
     ):

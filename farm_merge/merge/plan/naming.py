@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ConflictError, ShardError
-from farm_merge.merge.inputs.formats import without_known_ending
+from farm_merge.merge.inputs.formats import without_known_ending, without_packed_ending
 from farm_merge.merge.ledger import path_text
 from farm_merge.merge.plan.recognize import KnownRuns, origins_of, read_histories
 
@@ -110,6 +110,7 @@ class _Namer:
         for simulation_id, entries in output.entries().items():
             self._known.add(entries, simulation_id, "in the output")
         self._names: dict[tuple[Path, int], str] = {}
+        self._by_template: dict[str, list[_Run]] = defaultdict(list)
         self._refused: dict[Path, ShardError] = {}
         self._notes: list[str] = []
 
@@ -123,13 +124,19 @@ class _Namer:
         runs.sort(key=lambda run: not run.source.has_history)
         by_path: list[_Run] = []
         for run in runs:
-            if name := self._recognized(run):
+            if (name := self._recognized(run)) and name not in self._names_in(run.source):
                 self._give(run, name)
+                self._note_other_name(run, name)
+            elif self._history(run) and self._template:
+                self._name_by_template([run])
             elif self._is_named_by_path(run):
                 by_path.append(run)
             else:
                 self._give(run, str(run.simulation.own_id))
         self._name_by_path(by_path)
+        if self._template is not None:
+            self._require_names_apart(self._template)
+        self._refuse_one_name_for_two(runs)
         named = [
             source.named([self._names[source.path, n] for n in range(len(source.simulations))])
             for source in self._sources
@@ -137,10 +144,43 @@ class _Namer:
         ]
         return Named(named, self._refused, tuple(self._notes))
 
+    def _names_in(self, source: Input) -> set[str]:
+        """Return the names that simulations of an input have so far; no two are the same run."""
+        keys = ((source.path, number) for number in range(len(source.simulations)))
+        return {self._names[key] for key in keys if key in self._names}
+
+    def _refuse_one_name_for_two(self, runs: Iterable[_Run]) -> None:
+        """Refuse an input of which one run is known by the name that another has in it."""
+        given: dict[tuple[Path, str], str | None] = {}
+        for run in runs:
+            if name := self._names.get(run.key):
+                own_id = run.simulation.own_id
+                other = given.setdefault((run.source.path, name), own_id)
+                if other != own_id:
+                    self._refused[run.source.path] = ShardError(
+                        f"its simulations {other!r} and {own_id!r} are both known as {name!r}",
+                        path=run.source.path,
+                        remedy="give its simulations names of their own, with"
+                        " `simulation_id={stem}_{id}`",
+                    )
+
     def _give(self, run: _Run, name: str) -> None:
         self._names[run.key] = name
         if history := self._history(run):
             self._known.add(history, name, f"in {run.source.path}")
+
+    def _note_other_name(self, run: _Run, name: str) -> None:
+        """Report a run that a template does not name, since it is known by another name."""
+        if self._template is None:
+            return
+        try:
+            wanted = self._template.name(run.source, run.simulation)
+        except ShardError:  # the pattern finds no name in its path
+            return
+        if wanted != name:
+            self._notes.append(
+                f"{run.source.path}: keeps the name {name!r}, under which it is known"
+            )
 
     def _history(self, run: _Run) -> list[LedgerEntry]:
         by_id = self._histories.get(run.source.path, {})
@@ -173,6 +213,8 @@ class _Namer:
     def _is_the_same(self, run: _Run, known: Known) -> bool:
         """Return whether a run with equal bytes is that run, and no replicate of it."""
         if not self._is_named_by_path(run):
+            return True
+        if _is_packed_twin(path_text(run.source.path), known.path):
             return True
         if self._equal_files is not None:
             return self._equal_files == "fold"
@@ -210,7 +252,8 @@ class _Namer:
         for first, *others in groups.values():
             if not others:
                 continue
-            packed = [run for run in others if _is_beside(run, first)]
+            here = path_text(first.source.path)
+            packed = [it for it in others if _is_packed_twin(path_text(it.source.path), here)]
             copies |= {run.key: first.key for run in packed}
             self._notes += [f"{run.source.path}: is {first.source.path} again" for run in packed]
             others = [run for run in others if run not in packed]  # noqa: PLW2901
@@ -240,7 +283,6 @@ class _Namer:
 
     def _name_by_template(self, runs: list[_Run]) -> None:
         assert self._template is not None  # noqa: S101
-        given: dict[str, list[_Run]] = defaultdict(list)
         for run in runs:
             try:
                 name = self._template.name(run.source, run.simulation)
@@ -248,17 +290,20 @@ class _Namer:
                 self._refused[run.source.path] = exc
             else:
                 self._give(run, name)
-                given[name].append(run)
-        for name, alike in given.items():
+                self._by_template[name].append(run)
+
+    def _require_names_apart(self, template: Template) -> None:
+        """Require that the template gives different runs different names."""
+        for name, alike in self._by_template.items():
             ids = {run.simulation.own_id for run in alike}
             is_one = len(ids) == 1 and None not in ids  # copies, or a conflict of their contents
-            if not self._template.joins and ((len(alike) > 1 and not is_one) or not name):
+            if not template.joins and ((len(alike) > 1 and not is_one) or not name):
                 paths = [str(path) for path in dict.fromkeys(run.source.path for run in alike)]
                 more = " …" if len(paths) > _SHOWN else ""
                 raise ConflictError(
-                    f"simulation_id {self._template.text!r} would call {len(alike)} runs {name!r}:"
+                    f"simulation_id {template.text!r} would call {len(alike)} runs {name!r}:"
                     f" {', '.join(paths[:_SHOWN])}{more}",
-                    remedy="use more fields, such as {id} or {name}, or `join` them",
+                    remedy="use more fields, such as {id} or {name}; `join` makes them one",
                 )
 
     def _name_by_folders(self, runs: list[_Run]) -> None:
@@ -291,6 +336,9 @@ class _Namer:
             return True
         if len(run.source.simulations) > 1 or not self._has_parameters_of(run, name):
             return False
+        for known in self._known.of(origins_of(run.source, run.simulation)):
+            if known.simulation_id == name and known.path in self._paths:
+                return False  # the file of equal bytes that has the name is here, too
         return self._same_content(run.source.named([name]), None, name)
 
     def _labels(self, runs: list[_Run]) -> dict[tuple[Path, int], str]:
@@ -309,10 +357,9 @@ class _Namer:
         return labels
 
 
-def _is_beside(run: _Run, other: _Run) -> bool:
-    """Return whether two files differ in a known ending alone, as `run.db` and `run.db.gz`."""
-    paths = path_text(run.source.path), path_text(other.source.path)
-    return len(set(map(_without_ending, paths))) == 1
+def _is_packed_twin(path: str, other: str) -> bool:
+    """Return whether two files differ in the ending of a compressed one, as `a.db`, `a.db.gz`."""
+    return path != other and without_packed_ending(path) == without_packed_ending(other)
 
 
 def _without_ending(path: str) -> str:

@@ -221,7 +221,7 @@ def test_a_template_that_gives_two_runs_one_name_is_refused():
     sources = nameless(*(f"{folder}/a.db" for folder in "uvwxyz"))
     with pytest.raises(ConflictError, match=r"would call 6 runs 'a': .*y/a\.db …") as caught:
         named(*sources, template="{stem}")
-    assert "`join` them" in caught.value.remedy
+    assert "`join` makes them one" in caught.value.remedy
     assert set(names_of(*sources, template="{stem}", join=True).values()) == {"a"}
 
 
