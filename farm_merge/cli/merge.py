@@ -203,8 +203,7 @@ def print_merge(report: MergeReport, *, verbose: bool = False) -> None:
     for before, after in report.archived if verbose else ():
         echo(f"moved: {before} -> {after}")
     if report.unfinished:
-        runs = _number(report.unfinished, "run")
-        echo(f"note: {runs} merged whose status is still running", err=True)
+        echo(f"note: merged with the status running: {_number(report.unfinished, 'run')}", err=True)
     counts = ", ".join(f"{number:,} {action}" for action, number in report.counts.items())
     echo(
         f"{report.output}: {counts or 'nothing merged'}; {report.rows:,} rows in"
