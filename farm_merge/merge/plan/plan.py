@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from farm_merge.errors import ConflictError, ShardError, for_python
-from farm_merge.merge.plan.recognize import doubles
+from farm_merge.merge.plan.recognize import and_others, doubles
 from farm_merge.merge.plan.template import Template
 
 if TYPE_CHECKING:
@@ -403,8 +403,4 @@ def _once(found: Iterable[tuple[Path, Iterable[str]]]) -> Iterator[str]:
         for note in notes:
             paths.setdefault(note, []).append(path)
     for note, files in paths.items():
-        yield f"{files[0]}{_others(len(files) - 1)}: {note}"
-
-
-def _others(number: int) -> str:
-    return f" and {number:,} other{'' if number == 1 else 's'}" if number else ""
+        yield f"{files[0]}{and_others(len(files) - 1)}: {note}"

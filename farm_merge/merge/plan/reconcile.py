@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from farm_merge.merge.tables.definition import ColumnDefinition, affinity, folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from farm_merge.merge.tables.definition import TableDefinition
 
@@ -85,6 +85,9 @@ def reconcile(
     table = replace(have, columns=columns)
     if not is_ours:
         table = _with_shared_constraints(table, new, is_there=is_there)
+        if dropped := [*_dropped(have, table), *_dropped(new, table)]:
+            what = ", ".join(dict.fromkeys(dropped))
+            notes.append(f"table {have.name} is made without {what}, since not all files have it")
         if is_strict and not table.strict:
             notes.append(f"table {have.name} is not STRICT, since another file's values may differ")
     return Reconciled(table, tuple(clashes), tuple(notes), "; ".join(refusals))
@@ -145,6 +148,18 @@ def _with_shared_constraints(
         uniques = tuple(terms for terms in table.uniques if terms in new.uniques)
         table = replace(table, uniques=uniques)
     return without_strict(table) if table.strict and _types_differ(table, new) else table
+
+
+def _dropped(before: TableDefinition, after: TableDefinition) -> Iterator[str]:
+    """Yield the constraints of a table that another does not have, in words."""
+    for column in before.columns:
+        present = after.column(column.name)
+        kept = present.constraints if present else ()
+        for text in column.constraints:
+            if text not in kept and not text.startswith(("DEFAULT", "GENERATED")):
+                yield f"{column.name} {text}"
+    yield from (f"UNIQUE ({', '.join(it)})" for it in before.uniques if it not in after.uniques)
+    yield from (str(check) for check in before.checks if check not in after.checks)
 
 
 def _types_differ(table: TableDefinition, new: TableDefinition) -> bool:
