@@ -77,19 +77,8 @@ _QUESTIONS = {
 @click.option("--description", help="Description of the experiment, if it is new.")
 @options.simulation_id
 @options.parameters_from_name
-@click.option(
-    "--sidecar",
-    "sidecars",
-    multiple=True,
-    metavar="NAME",
-    help="Another file beside a run that holds its parameters: 'run_{stem}.json'. {stem}, config,"
-    " params and parameters with .json, .yaml, .yml or .toml are always looked for.",
-)
-@click.option(
-    "--join",
-    is_flag=True,
-    help="Make one simulation of files of one name, where their rows have different keys.",
-)
+@options.sidecars
+@options.join
 @options.schema
 @click.option(
     "--include-running",
@@ -104,12 +93,7 @@ _QUESTIONS = {
     metavar="SECONDS",
     help="A run whose status is running counts as ended when it wrote nothing for so long.",
 )
-@click.option(
-    "--equal-files",
-    type=click.Choice(["separate", "fold", "error"]),
-    help="What files with equal bytes are whose paths name them: separate runs, copies of one, or"
-    " an error. By default separate, but for a file that was moved since it was merged.",
-)
+@options.equal_files
 @options.on_orphan_rows
 @options.on_conflict
 @click.option(

@@ -16,8 +16,10 @@ __all__ = [
     "as_json",
     "database",
     "dry_run",
+    "equal_files",
     "existing_file",
     "form",
+    "join",
     "new_file",
     "new_folder",
     "on_conflict",
@@ -26,6 +28,7 @@ __all__ = [
     "parameters_from_name",
     "paths",
     "schema",
+    "sidecars",
     "simulation_id",
     "where",
     "with_stdin",
@@ -39,6 +42,11 @@ paths = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Only show what would happen.")
+equal_files = click.option(
+    "--equal-files",
+    type=click.Choice(["separate", "fold", "error"]),
+    help="What files with equal bytes are: separate runs, copies of one, or an error.",
+)
 form = click.option(
     "--format",
     "form",
@@ -47,6 +55,7 @@ form = click.option(
     show_default=True,
     help="How rows are printed.",
 )
+join = click.option("--join", is_flag=True, help="Make one simulation of files of one name.")
 new_folder = click.option(
     "-o",
     "--output",
@@ -87,6 +96,9 @@ schema = click.option(
     "schema",
     type=click.Choice(["foreign", "agentfarm"]),
     help="What files are that are no shards. By default what their tables look like.",
+)
+sidecars = click.option(
+    "--sidecar", "sidecars", multiple=True, metavar="NAME", help="Parameters beside a run."
 )
 simulation_id = click.option(
     "--simulation-id",

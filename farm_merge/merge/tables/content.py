@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from farm_merge.merge.tables.definition import folded
+from farm_merge.merge.tables.definition import ROW_NUMBER, folded
 from farm_merge.merge.tables.tokens import first_name
 from farm_merge.schema import CLOCK_COLUMNS
 from farm_merge.sqlite import quoted
@@ -81,45 +81,55 @@ def _differences(
             )
 
 
-def _ask(connection: sqlite3.Connection, question: str, simulation_id: str) -> bool:
-    with closing(connection.execute(question, {"id": simulation_id})) as cursor:
-        return bool(cursor.fetchone()[0])
-
-
 def lacking_tables(
     connection: sqlite3.Connection, simulation_id: str, left: Structure, right: Structure
 ) -> Iterator[str]:
-    """Yield the tables in which `main` lacks a row that a simulation has in `shard`.
+    """Yield the tables in which a simulation in `main` lacks rows that it has in `shard`.
 
-    Rows that are numbered may have other numbers in `main`, and rows that come twice may be there
-    once; how many there are is for the ledger.
+    For a simulation that was joined from several files: it has more rows than each of them, and
+    those that are numbered have other numbers.
 
     Args:
         connection: A connection with both databases.
-        simulation_id: The simulation.
+        simulation_id: The simulation to compare.
         left: The structure of `main`.
         right: The structure of `shard`.
     """
     for table, definition in right.content.items():
-        mine = left.content.get(table)
-        wanted = [
-            folded(column.name)
-            for column in definition.stored
-            if folded(column.name) not in CLOCK_COLUMNS.get(table, ())
-            and not (definition.is_numbered and column.name in definition.key_names)
-        ]
-        theirs = _values("shard", table, {name: quoted(name) for name in wanted})
-        have = {name: quoted(name) if mine and mine.column(name) else "NULL" for name in wanted}
-        others = f" EXCEPT {_values('main', table, have)}" if mine else ""
-        if _ask(connection, f"SELECT EXISTS ({theirs}{others})", simulation_id):
+        question = _lacking(table, left.content.get(table), definition)
+        if _ask(connection, question, simulation_id):
             yield table
 
 
-def _values(schema: str, table: str, columns: dict[str, str]) -> str:
-    """Return the query for values of a simulation with their types, whatever their collation."""
-    terms = [f"{value} COLLATE BINARY, typeof({value})" for value in columns.values()]
-    asked = ", ".join(["simulation_id", *terms])
-    return f"SELECT {asked} FROM {schema}.{quoted(table)} WHERE simulation_id = :id"
+def _lacking(table: str, left: TableDefinition | None, right: TableDefinition) -> str:
+    """Return a question in SQL, the answer to which is no where every row is there as often."""
+    name = quoted(table)
+    if left is None:
+        return f"SELECT EXISTS (SELECT 1 FROM shard.{name} WHERE simulation_id = :id)"
+    ignored = {*CLOCK_COLUMNS.get(table, ()), *([ROW_NUMBER] if right.is_numbered else [])}
+    present = {folded(column.name) for column in left.stored}
+    columns = {folded(column.name): column.name for column in (*left.stored, *right.stored)}
+    brought = {folded(column.name) for column in right.stored}
+
+    def rows(schema: str, there: set[str]) -> str:
+        values = [
+            quoted(column) if key in there else "NULL"
+            for key, column in columns.items()
+            if key not in ignored
+        ]
+        asked = ", ".join(f"{value} COLLATE BINARY, typeof({value})" for value in values)
+        # Equal rows are counted one by one, since EXCEPT takes them for one.
+        return (
+            f"SELECT {asked}, row_number() OVER (PARTITION BY {asked})"
+            f" FROM {schema}.{name} WHERE simulation_id = :id"
+        )
+
+    return f"SELECT EXISTS ({rows('shard', brought)} EXCEPT {rows('main', present)})"
+
+
+def _ask(connection: sqlite3.Connection, question: str, simulation_id: str) -> bool:
+    with closing(connection.execute(question, {"id": simulation_id})) as cursor:
+        return bool(cursor.fetchone()[0])
 
 
 def common_keys(
