@@ -151,19 +151,6 @@ def test_what_others_merged_is_shown_too(run, tmp_path, command):
     assert {"a", "b"} <= {*rows} or command == "info"
 
 
-def test_inspect_names_what_is_no_input_with_what_to_do(run, make_shard, tmp_path):
-    make_shard("a")
-    (tmp_path / "shards" / "duck").write_bytes(bytes(8) + b"DUCK" + bytes(100))
-    old = write_era(tmp_path / "shards" / "old.db", 2)
-    query(old, "INSERT INTO AgentStates SELECT * FROM AgentStates")
-    result = run("inspect", "shards")
-    assert result.exit_code == 3
-    assert "shards/duck: cannot be merged: is a DuckDB database; export it: " in result.output
-    assert "5 rows repeat a key (step_number, agent_id); --on-duplicate-row first or " in (
-        result.output
-    )
-
-
 def test_a_parameter_called_like_a_column_is_shown_beside_it(run, tmp_path):
     for number in (1, 2):
         query(tmp_path / f"run_{number}.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v REAL)")
@@ -192,5 +179,18 @@ def test_files_are_verified_with_the_options_of_their_merge(run, tmp_path):
     result = run("verify", "x.db", "runs", *options)
     assert result.exit_code == 0, result.output
     assert "2 simulations, 2 counted against the ledger, 4 compared with their files" in (
+        result.output
+    )
+
+
+def test_inspect_names_what_is_no_input_with_what_to_do(run, make_shard, tmp_path):
+    make_shard("a")
+    (tmp_path / "shards" / "duck").write_bytes(bytes(8) + b"DUCK" + bytes(100))
+    old = write_era(tmp_path / "shards" / "old.db", 2)
+    query(old, "INSERT INTO AgentStates SELECT * FROM AgentStates")
+    result = run("inspect", "shards")
+    assert result.exit_code == 3
+    assert "shards/duck: cannot be merged: is a DuckDB database; export it: " in result.output
+    assert "5 rows repeat a key (step_number, agent_id); --on-duplicate-row first or " in (
         result.output
     )

@@ -11,7 +11,7 @@ from farm_merge.merge import audit, merge_shards
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 from tests.merge.damage import damaged, swap_pointers
-from tests.merge.eras import write_era
+from tests.merge.eras import write, write_era
 
 
 @pytest.fixture
@@ -182,3 +182,26 @@ def test_equal_files_are_found_as_they_were_merged_and_noted(tmp_path):
     assert (separate.simulations, separate.compared, separate.problems) == (3, 3, ())
     (note,) = separate.notes
     assert "simulations 'a', 'b', 'c' come from files with equal bytes" in note
+
+
+def test_files_that_were_joined_are_compared_with_their_part_of_the_run(tmp_path):
+    sources = [
+        write(
+            tmp_path / "run_1" / f"rank_{rank}.db",
+            "CREATE TABLE t (k INTEGER PRIMARY KEY, v)",
+            "CREATE TABLE log (line)",
+            f"INSERT INTO t VALUES ({rank}, {rank})",
+            f"INSERT INTO log VALUES ('begins'), ('ends on {rank}')",
+        )
+        for rank in (1, 2)
+    ]
+    output, options = tmp_path / "exp.db", {"simulation_id": "{parent}"}
+    merge_shards(sources, output, join=True, **options)
+    report = audit(output, sources, **options)
+    assert (report.compared, report.problems) == (2, ())
+    for change in ("UPDATE t SET v = 1.0 WHERE k = 1", "UPDATE log SET line = '' WHERE line > 'e'"):
+        query(output, change)
+    differing = [
+        problem.rpartition(" in ")[2] for problem in audit(output, sources, **options).problems
+    ]
+    assert differing == ["log, t", "log"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from farm_merge.merge.tables.definition import ROW_NUMBER, folded
+from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.tokens import first_name
 from farm_merge.schema import CLOCK_COLUMNS
 from farm_merge.sqlite import quoted
@@ -106,7 +106,8 @@ def _lacking(table: str, left: TableDefinition | None, right: TableDefinition) -
     name = quoted(table)
     if left is None:
         return f"SELECT EXISTS (SELECT 1 FROM shard.{name} WHERE simulation_id = :id)"
-    ignored = {*CLOCK_COLUMNS.get(table, ()), *([ROW_NUMBER] if right.is_numbered else [])}
+    numbers = map(folded, right.key_names if right.is_numbered else ())
+    ignored = {*CLOCK_COLUMNS.get(table, ()), *numbers}
     present = {folded(column.name) for column in left.stored}
     columns = {folded(column.name): column.name for column in (*left.stored, *right.stored)}
     brought = {folded(column.name) for column in right.stored}
