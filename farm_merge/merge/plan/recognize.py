@@ -61,7 +61,7 @@ class Run:
 
     @property
     def key(self) -> tuple[Path, int]:
-        """What tells it from all others."""
+        """What distinguishes it from all others."""
         return self.path, self.number
 
     @property

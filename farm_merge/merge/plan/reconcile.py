@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from farm_merge.merge.tables.definition import ColumnDefinition, affinity, folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from farm_merge.merge.tables.definition import TableDefinition
 
@@ -85,11 +85,10 @@ def reconcile(
     table = replace(have, columns=columns)
     if not is_ours:
         table = _with_shared_constraints(table, new, is_there=is_there)
-        if dropped := [*_dropped(have, table), *_dropped(new, table)]:
-            what = ", ".join(dict.fromkeys(dropped))
-            notes.append(f"table {have.name} is made without {what}, since not all files have it")
         if is_strict and not table.strict:
             notes.append(f"table {have.name} is not STRICT, since another file's values may differ")
+        if lost := ", ".join(_lost(have, table) | _lost(new, table)):
+            notes.append(f"table {have.name} does not ask for {lost}, since not all files do")
     return Reconciled(table, tuple(clashes), tuple(notes), "; ".join(refusals))
 
 
@@ -150,18 +149,6 @@ def _with_shared_constraints(
     return without_strict(table) if table.strict and _types_differ(table, new) else table
 
 
-def _dropped(before: TableDefinition, after: TableDefinition) -> Iterator[str]:
-    """Yield the constraints of a table that another does not have, in words."""
-    for column in before.columns:
-        present = after.column(column.name)
-        kept = present.constraints if present else ()
-        for text in column.constraints:
-            if text not in kept and not text.startswith(("DEFAULT", "GENERATED")):
-                yield f"{column.name} {text}"
-    yield from (f"UNIQUE ({', '.join(it)})" for it in before.uniques if it not in after.uniques)
-    yield from (str(check) for check in before.checks if check not in after.checks)
-
-
 def _types_differ(table: TableDefinition, new: TableDefinition) -> bool:
     """Return whether STRICT would refuse values of another STRICT table."""
     return any(
@@ -180,6 +167,25 @@ def without_strict(table: TableDefinition) -> TableDefinition:
         for column in table.columns
     )
     return replace(table, columns=columns, strict=False)
+
+
+def _lost(table: TableDefinition, after: TableDefinition) -> dict[str, None]:
+    """Return what a table asks of its rows, and the table of all files does not, in words."""
+    lost = [
+        f"{constraint} of {column.name}"
+        for column in table.stored
+        if (kept := after.column(column.name))
+        for constraint in column.constraints
+        if constraint.startswith(("NOT NULL", "CHECK")) and constraint not in kept.constraints
+    ]
+    lost += [f"UNIQUE ({', '.join(it)})" for it in table.uniques if it not in after.uniques]
+    lost += [f"CHECK {check}" for check in table.checks if check not in after.checks]
+    lost += [
+        f"({', '.join(key.columns)}) REFERENCES {key.parent}"
+        for key in table.foreign_keys
+        if key not in after.foreign_keys
+    ]
+    return dict.fromkeys(lost)
 
 
 def _ordering(table: TableDefinition) -> set[tuple[str, str]]:
