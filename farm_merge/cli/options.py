@@ -19,6 +19,7 @@ __all__ = [
     "existing_file",
     "form",
     "join",
+    "metrics",
     "new_file",
     "new_folder",
     "on_conflict",
@@ -55,6 +56,13 @@ form = click.option(
     help="How rows are printed.",
 )
 join = click.option("--join", is_flag=True, help="Make one simulation of files of one name.")
+metrics = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="TABLE.COLUMN",
+    help="Only this metric; repeatable.",
+)
 new_folder = click.option(
     "-o",
     "--output",
