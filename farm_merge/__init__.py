@@ -37,6 +37,7 @@ _HOME = {
     "run_sweep": "sweep",
     "split_database": "housekeeping",
     "vacuum_database": "housekeeping",
+    "watch_shards": "sweep",
     "write_report": "read.report",
 }
 

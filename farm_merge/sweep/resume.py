@@ -1,68 +1,130 @@
-"""What is there already: runs whose shards exist are not simulated again."""
+"""What is there already: runs whose shards or simulations exist are not simulated again."""
 
 from __future__ import annotations
 
 import json
-from contextlib import closing
-from typing import TYPE_CHECKING
+from array import array
+from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ConflictError, FarmMergeError
-from farm_merge.publish import require_usable
+from farm_merge.publish import read_output, require_experiment, require_usable
 from farm_merge.sqlite import connect, file_uri, sqlite3
 from farm_merge.sweep.shards import shard_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from farm_merge.sweep.design import Run
+    from farm_merge.sweep.runs import Run
 
-__all__ = ["present_runs"]
+__all__ = ["Found", "find_runs"]
+
+_COLUMNS = "status, parameters, seed, git_commit, package_versions"
+_MOST_NAMED = 20
+
+_Row = dict[str, Any]
 
 
-def present_runs(runs: Iterable[Run], folder: Path) -> tuple[Run, ...]:
-    """Return the runs whose shards are there.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is there of a sweep.
+
+    Attributes:
+        present: The places of the runs that are there.
+        due: The places of the runs that have to be simulated.
+        notes: What a reader should know: runs of other code.
+    """
+
+    present: Sequence[int]
+    due: Sequence[int]
+    notes: tuple[str, ...]
+
+
+def find_runs(
+    runs: Sequence[Run],
+    folder: Path,
+    output: Path,
+    code: Mapping[str, str | None],
+    *,
+    replaces: bool = False,
+) -> Found:
+    """Find out which runs of a sweep are there, as shards or in the experiment database.
 
     Args:
-        runs: All of a sweep.
+        runs: The sweep, or a part of it.
         folder: Where the shards belong.
+        output: The experiment database, which may not exist.
+        code: What is stored of the code that simulates, to be compared.
+        replaces: Whether simulations of other parameters in the output may be replaced.
 
     Raises:
-        ConflictError: If a shard is there that is of another sweep.
+        ConflictError: If a shard or a simulation is there that is not of this sweep.
         OutputError: If something is in the way of a shard, such as a WAL without its database.
     """
-    present, differing = [], []
-    for run in runs:
-        shard = shard_path(folder, run)
-        if not shard.exists():
-            require_usable(shard)
-        elif difference := _difference(shard, run):
-            differing.append(FarmMergeError(difference, path=shard))
-        else:
-            present.append(run)
+    require_experiment(output)
+    present, due = array("q"), array("q")
+    differing: list[FarmMergeError] = []
+    others: Counter[str] = Counter()
+    with ExitStack() as stack:
+        merged = stack.enter_context(read_output(output)) if output.exists() else None
+        for place, run in enumerate(runs):
+            shard = shard_path(folder, run)
+            path, row = output, _merged(merged, run, replaces=replaces)
+            if row is None:
+                path, row = shard, _in_shard(shard, run)
+            if row is None:
+                due.append(place)
+            elif difference := _difference(row, run):
+                differing.append(FarmMergeError(difference, path=path))
+            else:
+                present.append(place)
+                others.update(_other_code(row, code))
     if differing:
         raise ConflictError(
-            "shards are there that are not of this sweep, and nothing was run:",
-            causes=differing,
-            remedy="Move them away, or choose another folder for the shards.",
+            "simulations are there that are not of this sweep, and nothing was run:",
+            causes=differing[:_MOST_NAMED],
+            remedy="Move them away, or choose another folder for the shards and another output.",
         )
-    return tuple(present)
+    return Found(present, due, tuple(_notes(others)))
 
 
-def _difference(shard: Path, run: Run) -> str | None:
-    """Return in what a shard differs from what a run would write, if it does."""
-    import sqlite_utils
+def _merged(connection: sqlite3.Connection | None, run: Run, *, replaces: bool) -> _Row | None:
+    """Return the row of a simulation that completed and was merged, if it is there."""
+    row = None if connection is None else _row(connection, run)
+    if row is None or row["status"] == "failed":
+        return None
+    return None if replaces and _difference(row, run) else row
 
+
+def _in_shard(shard: Path, run: Run) -> _Row | None:
+    """Return the row of the simulation in a shard, if that is there."""
+    if not shard.exists():
+        require_usable(shard)
+        return None
     try:
         with closing(connect(file_uri(shard, mode="ro"), read_only=True)) as connection:
-            database = sqlite_utils.Database(connection, execute_plugins=False)
-            row = database.table("simulations").get(run.simulation_id)
-    except sqlite_utils.db.NotFoundError:
-        return f"holds no simulation {run.simulation_id}"
+            row = _row(connection, run)
     except sqlite3.Error as exc:
-        return f"cannot be read ({exc})"
+        return {"wrong": f"cannot be read ({exc})"}
+    return row or {"wrong": f"holds no simulation {run.simulation_id}"}
+
+
+def _row(connection: sqlite3.Connection, run: Run) -> _Row | None:
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM simulations WHERE simulation_id = ?", (run.simulation_id,)
+    ).fetchone()
+    return None if found is None else dict(zip(_COLUMNS.split(", "), found, strict=True))
+
+
+def _difference(row: _Row, run: Run) -> str | None:
+    """Return in what a simulation differs from what a run would write, if it does."""
+    if "wrong" in row:
+        return str(row["wrong"])
     if row["status"] != "completed":
-        return f"is {row['status']}"
+        return f"{run.simulation_id} is {row['status']}"
     found = {**json.loads(row["parameters"]), "seed": row["seed"]}
     wanted = {**run.record, "seed": run.seed}
     differing = [
@@ -70,4 +132,21 @@ def _difference(shard: Path, run: Run) -> str | None:
         for name in sorted(found.keys() | wanted.keys())
         if found.get(name) != wanted.get(name)
     ]
-    return ", ".join(differing) or None
+    return f"{run.simulation_id}: {', '.join(differing)}" if differing else None
+
+
+def _other_code(row: _Row, code: Mapping[str, str | None]) -> list[str]:
+    """Return in what the code that simulated a run differs from today's."""
+    stored = {**json.loads(row["package_versions"] or "{}"), "git_commit": row["git_commit"]}
+    return [
+        f"{name} was {stored.get(name)}, now {now}"
+        for name, now in code.items()
+        if stored.get(name) != now
+    ]
+
+
+def _notes(others: Counter[str]) -> list[str]:
+    return [
+        f"{number:,} runs that are there were simulated by other code: {difference}"
+        for difference, number in others.most_common()
+    ]

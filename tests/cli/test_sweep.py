@@ -26,7 +26,7 @@ def test_a_sweep_becomes_an_experiment_and_is_not_run_twice(run, sweep_file, tmp
     words = ["sweep", sweep_file, "-o", "exp.db", "--shards", "runs", "-j", 2]
     result = run(*words)
     assert result.exit_code == 0, result.output
-    assert "population  n  final_population  mean_reward" in result.output
+    assert "population  runs  final_population  mean_reward" in result.output
     assert "exp.db: 4 merged; " in result.output
     assert len(list((tmp_path / "runs").glob("*.db"))) == 4
     assert query("exp.db", "SELECT count(*) FROM simulations") == [(4,)]
