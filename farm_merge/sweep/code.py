@@ -19,14 +19,14 @@ def code_of(simulator: Simulator) -> dict[str, str | None]:
 
     Returns:
         `git_commit`, where the folder is under git; `uncommitted`, a digest of the changes since,
-        None without any; `simulation`, as the sweep file calls it; and `source`, a digest of its
-        own file.
+        None without any; `simulation` or `command`, as in the sweep file; and `source`, a digest
+        of its own file.
     """
     changes = _git(simulator.folder, "diff", "HEAD", "--", ".", _NOT_CODE)
     return {
         "git_commit": (_git(simulator.folder, "rev-parse", "HEAD") or b"").decode().strip() or None,
         "uncommitted": blake2b(changes, digest_size=8).hexdigest() if changes else None,
-        "simulation": simulator.label,
+        simulator.kind: simulator.label,
         "source": simulator.source(),
     }
 

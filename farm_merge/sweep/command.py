@@ -52,6 +52,11 @@ class CommandSimulator:
     label: str
     folder: str
 
+    @property
+    def kind(self) -> str:
+        """The key of the sweep file that names it."""
+        return "command"
+
     def prepare(self) -> None:
         """Find the program.
 

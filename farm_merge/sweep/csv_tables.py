@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["database_of_csv"]
+__all__ = ["database_of_csv", "rows_of_csv"]
 
 _LARGEST = 2**63
 
@@ -42,6 +42,17 @@ def database_of_csv(files: Iterable[Path], database: Path) -> None:
                 _load(connection, file)
 
 
+def rows_of_csv(file: Path) -> list[dict[str, object]]:
+    """Return the rows of a CSV file, with the values that a table of it would have.
+
+    Raises:
+        FarmMergeError: If a line has another number of fields than the first.
+    """
+    names, kinds = _columns(file)
+    converters = [convert for _, convert in kinds]
+    return [dict(zip(names, _values(converters, row), strict=True)) for row in _rows(file)]
+
+
 def _load(connection: sqlite3.Connection, file: Path) -> None:
     names, kinds = _columns(file)
     if not names:
@@ -54,11 +65,14 @@ def _load(connection: sqlite3.Connection, file: Path) -> None:
     converters = [convert for _, convert in kinds]
     connection.executemany(
         f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})",
-        (
-            [None if text == "" else convert(text) for convert, text in zip(converters, row)]  # noqa: B905  (rows are counted as they are read)
-            for row in _rows(file)
-        ),
+        (_values(converters, row) for row in _rows(file)),
     )
+
+
+def _values(converters: Sequence[Callable[[str], object]], row: Sequence[str]) -> list[object]:
+    return [
+        None if text == "" else convert(text) for convert, text in zip(converters, row, strict=True)
+    ]
 
 
 def _columns(file: Path) -> tuple[list[str], list[tuple[str, Callable[[str], object]]]]:

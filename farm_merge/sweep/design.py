@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,9 +19,11 @@ from pydantic import (
 
 from farm_merge.errors import FarmMergeError
 from farm_merge.sweep.command import CommandSimulator
+from farm_merge.sweep.csv_tables import rows_of_csv
 from farm_merge.sweep.names import LONGEST_ID, Value, abbreviations, digest_number
 from farm_merge.sweep.points import Point, Points
 from farm_merge.sweep.runs import Plan, Runs
+from farm_merge.sweep.samples import Sample  # noqa: TC001  (pydantic reads the annotations)
 from farm_merge.sweep.simulators import BUILT_IN, FunctionSimulator
 
 if TYPE_CHECKING:
@@ -60,6 +63,8 @@ class Sweep(BaseModel):
         retries: How often a run that fails is tried again.
         grid: Values by parameter; every combination is a parameter set.
         zip: Values by parameter, all as many: the first of each are a parameter set, and so on.
+        csv: A CSV file whose every line is a parameter set, with their names in the first.
+        sample: Parameter sets that are drawn from ranges.
         config: Parameters that all runs have in common.
     """
 
@@ -77,9 +82,13 @@ class Sweep(BaseModel):
     retries: Annotated[int, Field(ge=0)] = 0
     grid: dict[str, Values] = Field(default_factory=dict)
     zip: dict[str, Values] = Field(default_factory=dict)
+    csv: str | None = None
+    sample: Sample | None = None
     config: dict[str, Value] = Field(default_factory=dict)
 
     _folder: Path = PrivateAttr(default_factory=Path)
+    _listed: list[Point] = PrivateAttr(default_factory=list)
+    _drawn: list[Point] = PrivateAttr(default_factory=list)
 
     @field_validator("grid")
     @classmethod
@@ -99,16 +108,44 @@ class Sweep(BaseModel):
 
     @model_validator(mode="after")
     def _runs_are_possible(self, info: ValidationInfo) -> Sweep:
-        self._folder = (info.context or {}).get("folder", Path())
+        context = info.context or {}
+        self._folder = context.get("folder", Path())
+        self._require_possible_number()
+        try:
+            self._listed = self._read_list()
+            self._drawn = _different(self.sample.rows(self.seed)) if self.sample else []
+        except FarmMergeError as exc:
+            raise ValueError(exc.message()) from exc
         self._require_one_place()
         runs = self.runs()
-        if len(runs) > _MOST_RUNS:
-            raise ValueError(f"these are {len(runs):,} runs; a sweep has {_MOST_RUNS:,} at most")
         ids = np.fromiter((digest_number(run.simulation_id) for run in runs), np.uint64, len(runs))
         if len(np.unique(ids)) < len(runs):
             raise ValueError("two parameter sets get the same simulation_id; round less")
-        self._require_parameters()
+        if not context.get("is_stored"):
+            self._require_parameters()
         return self
+
+    def _require_possible_number(self) -> None:
+        """Refuse a sweep with too many runs before any of them is thought of."""
+        number = self.repetitions * prod(map(len, self.grid.values()))
+        number *= self.sample.sets if self.sample else 1
+        if number > _MOST_RUNS:
+            raise ValueError(f"these are {number:,} runs; a sweep has {_MOST_RUNS:,} at most")
+
+    def _read_list(self) -> list[Point]:
+        """Return the parameter sets of the CSV file."""
+        if self.csv is None:
+            return []
+        path = self._folder / self.csv
+        try:
+            rows: list[Any] = rows_of_csv(path)
+        except (OSError, UnicodeDecodeError) as exc:
+            raise FarmMergeError(f"csv cannot be read ({exc})") from exc
+        if not rows:
+            raise FarmMergeError(f"csv has no parameter sets: {path}")
+        if any(value is None for row in rows for value in row.values()):
+            raise FarmMergeError(f"csv has empty fields: {path}")
+        return rows
 
     def _require_one_place(self) -> None:
         """Refuse a parameter that is set in two places, or is none."""
@@ -127,6 +164,8 @@ class Sweep(BaseModel):
         """Yield the tables of the file with the parameters that they set."""
         yield "grid", list(self.grid)
         yield "zip", list(self.zip)
+        yield "csv", list(self._listed[0] if self._listed else ())
+        yield "sample", list(self.sample.ranges if self.sample else ())
         yield "config", list(self.config)
 
     def _require_parameters(self) -> None:
@@ -164,5 +203,15 @@ class Sweep(BaseModel):
                 for row in zip(*self.zip.values(), strict=True)
             ]
 
+        if self._listed:
+            yield self._listed
+        if self._drawn:
+            yield self._drawn
+
     def _common(self) -> dict[str, Any]:
         return self.config if self.steps is None else {**self.config, "steps": self.steps}
+
+
+def _different(rows: list[Point]) -> list[Point]:
+    """Return the parameter sets that differ: what is drawn twice is simulated once."""
+    return list({tuple(row.values()): row for row in rows}.values())

@@ -37,6 +37,10 @@ class Simulator(Protocol):
     """What a run is simulated by."""
 
     @property
+    def kind(self) -> str:
+        """The key of the sweep file that names it."""
+
+    @property
     def label(self) -> str:
         """How the sweep file calls it."""
 
@@ -83,6 +87,11 @@ class FunctionSimulator:
 
     label: str
     folder: str
+
+    @property
+    def kind(self) -> str:
+        """The key of the sweep file that names it."""
+        return "simulation"
 
     def prepare(self) -> None:
         """Import the function.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -78,3 +79,25 @@ def slow(db: SimulationWriter, parameters: Mapping[str, Any], seed: int) -> None
 def end_otherwise(db: SimulationWriter, parameters: Mapping[str, Any], seed: int) -> None:
     """End with a status of its own."""
     db.update_simulation_status("cancelled")
+
+
+def ishigami(db: SimulationWriter, parameters: Mapping[str, Any], seed: int) -> None:
+    """Compute the function of Ishigami and Homma (1990), with a = 7 and b = 0.1."""
+    x, y, z = (parameters[name] for name in "xyz")
+    value = math.sin(x) + 7 * math.sin(y) ** 2 + 0.1 * z**4 * math.sin(x)
+    db.update_simulation_status("completed", {"value": value})
+
+
+def linear(db: SimulationWriter, parameters: Mapping[str, Any], seed: int) -> None:
+    """Compute 3 x + y, whatever z is."""
+    db.update_simulation_status("completed", {"value": 3 * parameters["x"] + parameters["y"]})
+
+
+def die_once(db: SimulationWriter, parameters: Mapping[str, Any], seed: int) -> None:
+    """Kill the process the first time that `n` is 3, in the middle of what it logs."""
+    count(db, parameters, seed)
+    db.flush_all_buffers()
+    mark = Path(parameters["folder_of_marks"]) / "died"
+    if parameters["n"] == 3 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
