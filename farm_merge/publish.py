@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import platform
 import shutil
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from farm_merge.errors import OutputError
 from farm_merge.schema import SCHEMA_VERSION, is_current, is_experiment
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "building",
     "existing_output",
+    "file_name",
     "link_new",
     "locked",
     "new_folder",
@@ -32,6 +35,27 @@ __all__ = [
     "sync",
     "workshop",
 ]
+
+_LONGEST_NAME_BYTES = 200
+
+
+def file_name(name: str, safe: str = " ") -> str:
+    """Return a name for a file or a folder, whatever it is the name of: always one in its folder.
+
+    What a file system may not like is percent-encoded, and a long name is cut and told apart by a
+    digest.
+
+    Args:
+        name: Of a table or a simulation, say.
+        safe: What is kept beside letters, digits and `_.-~`.
+    """
+    encoded = quote(name, safe=safe)
+    if encoded in {".", ".."}:
+        encoded = encoded.replace(".", "%2E")
+    if len(encoded) > _LONGEST_NAME_BYTES:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        encoded = f"{encoded[: _LONGEST_NAME_BYTES - 17]}-{digest}"
+    return encoded
 
 
 @contextmanager

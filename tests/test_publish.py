@@ -14,6 +14,7 @@ from farm_merge.errors import OutputError
 from farm_merge.merge import merge_shards
 from farm_merge.publish import (
     existing_output,
+    file_name,
     locked,
     new_folder,
     new_output,
@@ -336,3 +337,14 @@ def test_an_output_of_a_merge_is_one_also_from_before_there_was_a_mark(output):
     require_experiment(output)
     query(output, f"PRAGMA application_id = {SHARD_MARK}")
     require_experiment(output)
+
+
+def test_the_name_of_a_file_is_a_name_in_its_folder():
+    names = ["..", ".", "../x", "a/b", "a b", "x" * 300, "x" * 301, "ä" * 90, ".hidden", "%2E"]
+    encoded = [file_name(name) for name in names]
+    assert len(set(encoded)) == len(names)
+    for name in encoded:
+        assert "/" not in name
+        assert name not in {".", ".."}
+        assert len(name) <= 200
+    assert file_name("a b") == "a b"

@@ -50,7 +50,8 @@ def list_(database: Path, *, where: tuple[str, ...], as_json: bool) -> None:
     for simulation in simulations:
         pairs = (f"{name}={value}" for name, value in simulation["parameters"].items())
         rows.append({**simulation, "parameters": shortened(", ".join(pairs))})
-    print_table(["simulation_id", "status", "steps", "agents", "parameters"], rows)
+    counted = [name for name in ("steps", "agents") if any(row[name] for row in rows)]
+    print_table(["simulation_id", "status", *counted, "parameters"], rows)
 
 
 @click.command()
@@ -112,7 +113,10 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
 @click.argument("shards", nargs=-1)
 @options.simulation_id
 @options.parameters_from_name
+@options.sidecars
+@options.join
 @options.schema
+@options.equal_files
 @options.on_duplicate_row
 @options.on_orphan_rows
 @options.as_json
@@ -257,11 +261,11 @@ def _print_inspection(source: dict[str, Any]) -> None:
 
 def _fitting(frame: pd.DataFrame) -> pd.DataFrame:
     """Return those columns of a comparison that fit a screen."""
-    from farm_merge.read.compare import varied_parameters
+    from farm_merge.read.compare import varied_parameters, without_prefix
 
     wanted = ["status", *varied_parameters(frame), *_FEW_RESULTS]
     shown = frame[[name for name in wanted if name in frame]]
-    return shown.rename(columns=lambda name: name.removeprefix("parameters.")).reset_index()
+    return without_prefix(shown).reset_index()
 
 
 COMMANDS = (list_, info, inspect, verify, compare, sql)

@@ -149,3 +149,35 @@ def test_what_others_merged_is_shown_too(run, tmp_path, command):
     assert result.exit_code == 0, result.output
     rows = [line.split()[0] for line in result.output.splitlines()]
     assert {"a", "b"} <= {*rows} or command == "info"
+
+
+def test_a_parameter_called_like_a_column_is_shown_beside_it(run, tmp_path):
+    for number in (1, 2):
+        query(tmp_path / f"run_{number}.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v REAL)")
+        query(tmp_path / f"run_{number}.db", f"INSERT INTO t VALUES (1, {number})")
+        text = f'{{"simulation_id": "x{number}", "status": "s{number}"}}'
+        (tmp_path / f"run_{number}.json").write_text(text)
+    assert run("run_1.db", "run_2.db", "-o", "x.db").exit_code == 0
+    header, _, first, _ = run("compare", "x.db").output.splitlines()
+    assert header.split() == [
+        "simulation_id", "status", "parameters.simulation_id", "parameters.status",
+    ]  # fmt: skip
+    assert first.split() == ["run_1", "unknown", "x1", "s1"]
+    header = run("list", "x.db").output.splitlines()[0]
+    assert header.split() == ["simulation_id", "status", "parameters"]
+
+
+def test_files_are_verified_with_the_options_of_their_merge(run, tmp_path):
+    for table in ("data", "log"):
+        for number in (1, 2):
+            path = tmp_path / f"runs/run_{number}/{table}.db"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            query(path, f"CREATE TABLE {table} (v REAL)")
+            query(path, f"INSERT INTO {table} VALUES ({number}), ({number})")
+    options = ["--simulation-id", "{parent}", "--join"]
+    assert run("runs", "-o", "x.db", *options).exit_code == 0
+    result = run("verify", "x.db", "runs", *options)
+    assert result.exit_code == 0, result.output
+    assert "2 simulations, 2 counted against the ledger, 4 compared with their files" in (
+        result.output
+    )

@@ -132,3 +132,53 @@ def test_what_is_no_experiment_database_is_refused(tmp_path):
 
 
 # Moving inputs away
+
+
+@pytest.fixture
+def joined(tmp_path):
+    sources = [tmp_path / "run" / f"rank_{number}.db" for number in (0, 1)]
+    sources[0].parent.mkdir()
+    for number, path in enumerate(sources):
+        query(path, "CREATE TABLE events (what TEXT)")
+        query(path, f"INSERT INTO events VALUES ('born'), ('born'), ('died {number}')")
+        query(path, "CREATE TABLE cells (x INTEGER PRIMARY KEY, v)")
+        query(path, f"INSERT INTO cells VALUES ({number}, 1), ({number + 10}, '1')")
+    merge_shards(sources, tmp_path / "exp.db", simulation_id="{parent}", join=True)
+    return tmp_path / "exp.db", sources
+
+
+@pytest.mark.parametrize("options", [{}, {"simulation_id": "{parent}", "join": True}])
+def test_each_file_of_a_joined_simulation_is_found_in_it(joined, options):
+    output, sources = joined
+    report = audit(output, sources, **options)
+    assert (report.simulations, report.counted, report.compared) == (1, 1, 2)
+    assert report.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("damage", "table"),
+    [
+        ("UPDATE events SET what = 'died 1' WHERE what = 'died 0'", "events"),
+        ("UPDATE cells SET v = 1 WHERE x = 10", "cells"),
+        ("UPDATE cells SET x = 12 WHERE x = 10", "cells"),
+    ],
+)
+def test_a_row_that_a_joined_simulation_lost_is_found(joined, damage, table):
+    output, sources = joined
+    query(output, damage)
+    (problem,) = audit(output, sources[:1]).problems
+    assert f"rank_0.db [run]: differs from {output} in {table}" in problem
+
+
+def test_equal_files_are_found_as_they_were_merged_and_noted(tmp_path):
+    sources = [tmp_path / f"{name}.db" for name in "abc"]
+    for path in sources:
+        query(path, "CREATE TABLE t (v REAL)")
+    merge_shards(sources, tmp_path / "one.db", equal_files="fold")
+    merge_shards(sources, tmp_path / "three.db")
+    folded = audit(tmp_path / "one.db", sources, equal_files="fold")
+    assert (folded.simulations, folded.compared, folded.problems) == (1, 3, ())
+    separate = audit(tmp_path / "three.db", sources)
+    assert (separate.simulations, separate.compared, separate.problems) == (3, 3, ())
+    (note,) = separate.notes
+    assert "simulations 'a', 'b', 'c' come from files with equal bytes" in note

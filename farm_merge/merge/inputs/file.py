@@ -25,7 +25,7 @@ import xxhash
 
 from farm_merge.errors import ShardError, StillWrittenError
 from farm_merge.merge.inputs.formats import format_of
-from farm_merge.merge.inputs.running import is_locked, is_wal_locked
+from farm_merge.merge.inputs.locks import is_locked, is_wal_locked
 from farm_merge.merge.inputs.transcode import transcode
 from farm_merge.merge.inputs.unpack import unpack
 from farm_merge.merge.pages.header import HEADER_BYTES, read_header

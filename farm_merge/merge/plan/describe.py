@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.errors import for_python
+from farm_merge.merge.plan.plan import count_files
 from farm_merge.merge.tables.structure import today
 
 if TYPE_CHECKING:
@@ -74,13 +76,12 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     whole = output.absolute()
     folder = next(path for path in (whole, *whole.parents) if path.exists())
     added_columns = target.added_columns
+    outcomes = (*(planned.outcome for planned in plan.to_write), *plan.settled)
     return {
         "output": str(output),
         "exists": not plan.output.is_new,
-        "simulations": [
-            *(describe_outcome(planned.outcome) for planned in plan.to_write),
-            *map(describe_outcome, plan.settled),
-        ],
+        "files": count_files(outcomes, plan.left_out),
+        "simulations": list(map(describe_outcome, outcomes)),
         "tables": {
             table.name: [column.name for column in table.columns]
             for name, table in target.want.tables.items()
@@ -92,7 +93,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "mappings": _mappings(plan),
         "left_out": list(map(describe_left_out, plan.left_out)),
         "details": list(plan.details),
-        "notes": list(plan.notes),
+        "notes": list(map(for_python, plan.notes)),
         "rows": plan.rows,
         "bytes_needed": sum(sizes.values()) + max(rewritten, default=0),
         "bytes_free": shutil.disk_usage(folder).free,

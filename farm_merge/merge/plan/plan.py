@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from farm_merge.errors import ConflictError, ShardError, for_python
 from farm_merge.merge.plan.recognize import doubles
+from farm_merge.merge.plan.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +30,7 @@ __all__ = [
     "Plan",
     "SameContent",
     "SimulationPlan",
+    "count_files",
     "decide",
     "unmergeable",
 ]
@@ -175,6 +178,19 @@ class Plan:
         return sum(planned.outcome.rows for planned in self.to_write)
 
 
+def count_files(outcomes: Iterable[Outcome], left_out: Iterable[LeftOut]) -> dict[str, int]:
+    """Return how many files were found, by what becomes of them; each is counted once.
+
+    One of which some simulations are merged and others left out is merged; one of which some are
+    there already and others left out is left out.
+    """
+    outcomes = list(outcomes)
+    merged = {outcome.path for outcome in outcomes if outcome.action.writes}
+    kept_out = {left.path for left in left_out} - merged
+    there = {outcome.path for outcome in outcomes} - merged - kept_out
+    return {"merged": len(merged), "already there": len(there), "left out": len(kept_out)}
+
+
 def unmergeable(bad: Iterable[LeftOut]) -> ShardError:
     """Return the error that names all inputs that cannot be merged."""
     causes = [ShardError(left.reason, path=left.path, remedy=left.remedy) for left in bad]
@@ -229,8 +245,9 @@ def decide(
             f"{len(decider.conflicts):,} simulations contradict what is there;"
             " nothing was written:",
             causes=decider.conflicts,
-            remedy="`on_conflict=skip` keeps what is there, `on_conflict=replace` takes the new,"
-            " and a name of their own keeps both: `simulation_id={parent}_{id}`",
+            remedy="`on_conflict=skip` keeps what is there, `on_conflict=replace` takes the new, a"
+            f" name of their own keeps both (`simulation_id={_separating_template(sources)}`), and"
+            " `join` makes one simulation of several files",
         )
     return Plan(
         tuple(sorted(decider.to_write, key=lambda planned: planned.simulation_id)),
@@ -245,6 +262,23 @@ def decide(
             *_once((source.path, source.notes) for source in sources),
         ),
     )
+
+
+_TEMPLATES = ("{parent}_{id}", "{stem}_{id}", "{parent}_{name}_{id}")
+"""Names for runs that have one id, the shortest first."""
+
+
+def _separating_template(sources: Iterable[Input]) -> str:
+    """Return a template under which every file's runs have names of their own."""
+    runs = [(source, run) for source in sources for run in source.simulations]
+    for text in _TEMPLATES:
+        template = Template(text, None, joins=False)
+        paths: dict[str, set[Path]] = defaultdict(set)
+        for source, run in runs:
+            paths[template.name(source, run)].add(source.path)
+        if all(len(found) == 1 for found in paths.values()):
+            return text
+    return "{grandparent}_{parent}_{name}_{id}"
 
 
 class _Decider:
@@ -366,5 +400,8 @@ def _once(found: Iterable[tuple[Path, Iterable[str]]]) -> Iterator[str]:
         for note in notes:
             paths.setdefault(note, []).append(path)
     for note, files in paths.items():
-        others = f" and {len(files) - 1:,} others" if len(files) > 1 else ""
-        yield f"{files[0]}{others}: {note}"
+        yield f"{files[0]}{_others(len(files) - 1)}: {note}"
+
+
+def _others(number: int) -> str:
+    return f" and {number:,} other{'' if number == 1 else 's'}" if number else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.retype import count_changed_values
-from farm_merge.merge.plan.reconcile import is_stricter, reconcile
+from farm_merge.merge.plan.reconcile import is_stricter, reconcile, without_strict
 from farm_merge.merge.tables.changes import index_changes, table_changes
 from farm_merge.merge.tables.definition import affinity, folded
 from farm_merge.merge.tables.structure import Structure, is_ours, registry, today
@@ -99,12 +99,14 @@ class Target:
         return known
 
     def _holds(self, table: TableMapping) -> bool:
-        mine = self.want.tables[folded(table.target)]
+        target = self.want.tables[folded(table.target)]
         for name, _ in table.columns:
-            here, there = mine.column(name), table.definition.column(name)
+            here, there = target.column(name), table.definition.column(name)
             if here is None or there is None:
                 return False
-            if affinity(here.declared_type) not in {affinity(there.declared_type), "BLOB"}:
+            mine, theirs = affinity(here.declared_type), affinity(there.declared_type)
+            # A REAL column stores 1.0 as the integer 1, which pages that are copied would show.
+            if mine != theirs and (mine != "BLOB" or theirs == "REAL"):
                 return False
         return True
 
@@ -231,10 +233,9 @@ class _Builder:
             replace(column, declared_type=types.get(column.name, column.declared_type))
             for column in found.table.columns
         )
+        changed = replace(found.table, columns=columns)
         # STRICT knows no column without a type.
-        return replace(
-            found.table, columns=columns, strict=found.table.strict and all(types.values())
-        )
+        return changed if all(types.values()) else without_strict(changed)
 
     def _common_type(
         self,
@@ -306,11 +307,10 @@ class _Builder:
             if key in today().tables and not self._alone:
                 continue
             shapes = [{_shape(index) for index in table.indexes} for table in mappings]
+            before = [set(map(_shape, have))] if key in self._have.tables else []
             kept = [self._loosened(index, shapes) for index in have]
             for index in (index for table in mappings for index in table.indexes):
-                wanted = self._loosened(
-                    index, [*shapes, *([set(map(_shape, have))] if have else [])]
-                )
+                wanted = self._loosened(index, [*shapes, *before])
                 if any(_shape(wanted) == _shape(other) for other in kept):
                     continue
                 name = _free_name(wanted, taken)

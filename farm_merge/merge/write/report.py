@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.errors import for_python
 from farm_merge.merge.plan.describe import describe_left_out, describe_outcome
+from farm_merge.merge.plan.plan import count_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,12 +71,8 @@ class MergeReport:
 
     @property
     def files(self) -> dict[str, int]:
-        """How many databases were found, by what became of them: each is counted once."""
-        merged = {outcome.path for outcome in self.simulations if outcome.action.writes}
-        there = {outcome.path for outcome in self.simulations} - merged
-        left_out = {left_out.path for left_out in self.left_out} - merged
-        there -= left_out
-        return {"merged": len(merged), "already there": len(there), "left out": len(left_out)}
+        """How many files were found, by what became of them: each is counted once."""
+        return count_files(self.simulations, self.left_out)
 
     @property
     def unfinished(self) -> int:
@@ -108,7 +106,7 @@ def describe_report(report: MergeReport) -> dict[str, Any]:
         "simulations": list(map(describe_outcome, report.simulations)),
         "left_out": list(map(describe_left_out, report.left_out)),
         "details": list(report.details),
-        "notes": list(report.notes),
+        "notes": list(map(for_python, report.notes)),
         "archived": [[str(before), str(after)] for before, after in report.archived],
         "seconds": report.seconds,
     }

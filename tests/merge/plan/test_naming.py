@@ -181,32 +181,31 @@ def test_a_shard_with_the_bytes_of_a_known_one_is_that_run():
     assert names_of(shard("a.db", fingerprint="f"), before=before) == {"a.db": "renamed"}
 
 
-def test_files_with_equal_bytes_are_separate_runs_and_noted():
-    twins = [source(f"{name}.db", fingerprint="f") for name in "abcdefgh"]
-    names, found = named(*twins)
-    assert names == {f"{name}.db": [name] for name in "abcdefgh"}
-    (note,) = found.notes
-    assert note.startswith(f"{FOLDER}/a.db: has the same bytes as {FOLDER}/b.db, ")
-    assert "and 2 others; they are separate runs (`equal_files=fold` makes them one)" in note
-
-
-def test_files_with_equal_bytes_can_be_one_run_or_an_error():
+def test_files_with_equal_bytes_have_names_of_their_own_unless_they_are_one_run():
     twins = [source(f"{name}.db", fingerprint="f") for name in "ab"]
-    names, found = named(*twins, equal_files="fold")
-    assert names == {"a.db": ["a"], "b.db": ["a"]}
-    assert found.notes[0].endswith("; they are one run")
+    names, found = named(*twins)
+    assert names == {"a.db": ["a"], "b.db": ["b"]}
+    assert "they are separate runs" in found.notes[0]
+    assert named(*twins, equal_files="fold")[0] == {"a.db": ["a"], "b.db": ["a"]}
     names, found = named(*twins, equal_files="error")
     assert names == {}
-    assert {path.name: error.reason for path, error in found.refused.items()} == {
-        "a.db": f"has the same bytes as {FOLDER}/b.db",
-        "b.db": f"has the same bytes as {FOLDER}/a.db",
-    }
+    assert {path.name for path in found.refused} == {"a.db", "b.db"}
 
 
 def test_a_packed_copy_beside_its_file_is_that_file():
-    names, found = named(source("a.db", fingerprint="f"), source("a.db.gz", fingerprint="f"))
-    assert set(names["a.db"]) == set(names["a.db.gz"])
-    assert found.notes == (f"{FOLDER}/a.db.gz: is {FOLDER}/a.db again",)
+    pair = [source(name, fingerprint="f") for name in ("a.db", "a.db.gz")]
+    assert names_of(*pair) == {"a.db": "a", "a.db.gz": "a"}
+    before = output(ledger=[entry("first", "a.db.gz", fingerprint="f", own_id=None)])
+    for equal_files in (None, "separate"):
+        names = names_of(pair[0], others=["a.db.gz"], before=before, equal_files=equal_files)
+        assert names == {"a.db": "first"}
+
+
+def test_a_run_whose_equal_is_here_does_not_take_its_name():
+    before = output("run", ledger=[entry("run", "a/run.db", fingerprint="f", own_id=None)])
+    twin = source("b/run.db", fingerprint="f")
+    assert names_of(twin, others=["a/run.db"], before=before) == {"b/run.db": "b_run"}
+    assert names_of(twin, before=before) == {"b/run.db": "run"}  # it was moved
 
 
 def test_a_template_renames_runs_that_name_themselves():
@@ -221,7 +220,7 @@ def test_a_template_that_gives_two_runs_one_name_is_refused():
     sources = nameless(*(f"{folder}/a.db" for folder in "uvwxyz"))
     with pytest.raises(ConflictError, match=r"would call 6 runs 'a': .*y/a\.db …") as caught:
         named(*sources, template="{stem}")
-    assert "`join` them" in caught.value.remedy
+    assert "`join` makes them one" in caught.value.remedy
     assert set(names_of(*sources, template="{stem}", join=True).values()) == {"a"}
 
 
