@@ -70,7 +70,7 @@ def plan_sweep(
         OutputError: If the output is no experiment database.
     """
     folder, output, runs = Path(shards).resolve(), Path(output), sweep.runs()
-    found = find_runs(runs, folder, output, code_of(sweep.simulator()))
+    found = find_runs(runs, folder, output, sweep.experiment_id, code_of(sweep.simulator()))
     present, due = runs.at(found.present), runs.at(found.due)
     times, sizes = _measured(present[:_MOST_JUDGED], folder, output)
     seconds = fmean(times) * len(due) / (workers or os.cpu_count() or 1) if times else None

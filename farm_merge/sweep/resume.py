@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "find_runs"]
 
-_COLUMNS = "status, parameters, seed, git_commit, package_versions"
+_COLUMNS = "experiment_id, status, parameters, seed, git_commit, package_versions"
 _MOST_NAMED = 20
+_MODELS = ("simulation", "command")
 
 _Row = dict[str, Any]
 
@@ -47,9 +48,10 @@ def find_runs(
     runs: Sequence[Run],
     folder: Path,
     output: Path,
+    experiment_id: str,
     code: Mapping[str, str | None],
     *,
-    replaces: bool = False,
+    tolerant: bool = False,
 ) -> Found:
     """Find out which runs of a sweep are there, as shards or in the experiment database.
 
@@ -57,8 +59,9 @@ def find_runs(
         runs: The sweep, or a part of it.
         folder: Where the shards belong.
         output: The experiment database, which may not exist.
+        experiment_id: What the runs belong to.
         code: What is stored of the code that simulates, to be compared.
-        replaces: Whether simulations of other parameters in the output may be replaced.
+        tolerant: Whether it is no conflict that the output has a run's name for something else.
 
     Raises:
         ConflictError: If a shard or a simulation is there that is not of this sweep.
@@ -68,20 +71,21 @@ def find_runs(
     present, due = array("q"), array("q")
     differing: list[FarmMergeError] = []
     others: Counter[str] = Counter()
+    wanted = _Wanted(experiment_id, code)
     with ExitStack() as stack:
         merged = stack.enter_context(read_output(output)) if output.exists() else None
         for place, run in enumerate(runs):
             shard = shard_path(folder, run)
-            path, row = output, _merged(merged, run, replaces=replaces)
+            path, row = output, _merged(merged, run, wanted, tolerant=tolerant)
             if row is None:
                 path, row = shard, _in_shard(shard, run)
             if row is None:
                 due.append(place)
-            elif difference := _difference(row, run):
+            elif difference := wanted.difference(row, run):
                 differing.append(FarmMergeError(difference, path=path))
             else:
                 present.append(place)
-                others.update(_other_code(row, code))
+                others.update(wanted.other_code(row))
     if differing:
         raise ConflictError(
             "simulations are there that are not of this sweep, and nothing was run:",
@@ -91,12 +95,14 @@ def find_runs(
     return Found(present, due, tuple(_notes(others)))
 
 
-def _merged(connection: sqlite3.Connection | None, run: Run, *, replaces: bool) -> _Row | None:
-    """Return the row of a simulation that completed and was merged, if it is there."""
+def _merged(
+    connection: sqlite3.Connection | None, run: Run, wanted: _Wanted, *, tolerant: bool
+) -> _Row | None:
+    """Return the row of a simulation that was merged, if it is there and has not failed."""
     row = None if connection is None else _row(connection, run)
     if row is None or row["status"] == "failed":
         return None
-    return None if replaces and _difference(row, run) else row
+    return None if tolerant and wanted.difference(row, run) else row
 
 
 def _in_shard(shard: Path, run: Run) -> _Row | None:
@@ -119,30 +125,51 @@ def _row(connection: sqlite3.Connection, run: Run) -> _Row | None:
     return None if found is None else dict(zip(_COLUMNS.split(", "), found, strict=True))
 
 
-def _difference(row: _Row, run: Run) -> str | None:
-    """Return in what a simulation differs from what a run would write, if it does."""
-    if "wrong" in row:
-        return str(row["wrong"])
-    if row["status"] != "completed":
-        return f"{run.simulation_id} is {row['status']}"
-    found = {**json.loads(row["parameters"]), "seed": row["seed"]}
-    wanted = {**run.record, "seed": run.seed}
-    differing = [
-        f"{name} is {found.get(name)}, not {wanted.get(name)}"
-        for name in sorted(found.keys() | wanted.keys())
-        if found.get(name) != wanted.get(name)
-    ]
-    return f"{run.simulation_id}: {', '.join(differing)}" if differing else None
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a run of the sweep is known by, besides its parameters."""
+
+    experiment_id: str
+    code: Mapping[str, str | None]
+
+    def difference(self, row: _Row, run: Run) -> str | None:
+        """Return in what a simulation differs from what a run would write, if it does."""
+        if "wrong" in row:
+            return str(row["wrong"])
+        if row["status"] != "completed":
+            return f"{run.simulation_id} is {row['status']}"
+        found = {**json.loads(row["parameters"]), "seed": row["seed"], **self._model(row)}
+        wanted = {**run.record, "seed": run.seed, **self._model_wanted(row)}
+        found["experiment_id"], wanted["experiment_id"] = row["experiment_id"], self.experiment_id
+        differing = [
+            f"{name} is {found.get(name)}, not {wanted.get(name)}"
+            for name in sorted(found.keys() | wanted.keys())
+            if found.get(name) != wanted.get(name)
+        ]
+        return f"{run.simulation_id}: {', '.join(differing)}" if differing else None
+
+    def other_code(self, row: _Row) -> list[str]:
+        """Return in what the code that simulated a run differs from today's."""
+        stored = {**_versions(row), "git_commit": row["git_commit"]}
+        return [
+            f"{name} was {stored.get(name)}, now {now}"
+            for name, now in self.code.items()
+            if stored.get(name) != now
+        ]
+
+    def _model(self, row: _Row) -> dict[str, str]:
+        """Return what a simulation was made by, if that is known."""
+        return {key: value for key, value in _versions(row).items() if key in _MODELS}
+
+    def _model_wanted(self, row: _Row) -> dict[str, str | None]:
+        if not self._model(row):
+            return {}
+        return {key: value for key, value in self.code.items() if key in _MODELS}
 
 
-def _other_code(row: _Row, code: Mapping[str, str | None]) -> list[str]:
-    """Return in what the code that simulated a run differs from today's."""
-    stored = {**json.loads(row["package_versions"] or "{}"), "git_commit": row["git_commit"]}
-    return [
-        f"{name} was {stored.get(name)}, now {now}"
-        for name, now in code.items()
-        if stored.get(name) != now
-    ]
+def _versions(row: _Row) -> dict[str, str]:
+    versions: dict[str, str] = json.loads(row["package_versions"] or "{}")
+    return versions
 
 
 def _notes(others: Counter[str]) -> list[str]:

@@ -114,7 +114,14 @@ def run_sweep(
     experiment = Experiment(output, sweep.experiment_id, sweep.name, sweep.description, on_conflict)
     lock = folder / ("sweep" if task is None else f"sweep-{first}-of-{step}")
     with locked(lock, partial(_refuse, folder)):
-        found = find_runs(runs, folder, output, jobs.code, replaces=on_conflict == "replace")
+        found = find_runs(
+            runs,
+            folder,
+            output,
+            sweep.experiment_id,
+            jobs.code,
+            tolerant=on_conflict != "error",
+        )
         notes = (*changes_of_design(output, sweep), *found.notes)
         tally = Tally(len(runs), max_failures, retries, progress, present=len(found.present))
         with ExitStack() as stack:

@@ -6,8 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +14,9 @@ from farm_merge.errors import FarmMergeError, InvalidOptionError
 from farm_merge.sweep import engine, run_sweep
 from tests.conftest import content, query
 from tests.sweep.small import hidden, of_model, sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_threads_and_processes_give_the_same(tmp_path: Path) -> None:

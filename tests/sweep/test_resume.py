@@ -14,7 +14,7 @@ from farm_merge.errors import ConflictError, OutputError
 from farm_merge.merge import Action, merge_shards
 from farm_merge.sweep import load_sweep, run_sweep
 from tests.conftest import content, query
-from tests.sweep.small import hidden, is_alive, sweep, threads, wait_until
+from tests.sweep.small import hidden, is_alive, of_model, sweep, threads, wait_until
 
 
 def test_runs_that_are_there_are_not_run_again(tmp_path: Path) -> None:
@@ -61,6 +61,37 @@ def test_simulations_of_other_parameters_in_the_output_stop_it(tmp_path: Path) -
         )
     assert len(replaced.completed) == 4
     assert query(output, "SELECT max(step_number) FROM simulation_steps") == [(5,)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"experiment_id": "other"}, "experiment_id is small, not other"),
+        ({"simulation": "tests.sweep.models:slow"}, "simulation is tests.sweep.models:count"),
+    ],
+)
+def test_runs_of_another_experiment_or_model_are_not_taken_for_those_of_the_sweep(
+    tmp_path: Path, changes: dict[str, str], difference: str
+) -> None:
+    output = tmp_path / "exp.db"
+    with threads() as executor:
+        run_sweep(of_model("count"), tmp_path / "a", output, executor=executor)
+        other = of_model("count", **changes)
+        for shards in ("a", "b"):
+            with pytest.raises(ConflictError, match=f"n1_r1: {difference}"):
+                run_sweep(other, tmp_path / shards, output, executor=executor)
+
+
+def test_what_is_there_is_kept_where_that_was_chosen(tmp_path: Path) -> None:
+    output = tmp_path / "exp.db"
+    with threads() as executor:
+        run_sweep(sweep(), tmp_path / "a", output, executor=executor)
+        report = run_sweep(
+            sweep(steps=6), tmp_path / "b", output, executor=executor, on_conflict="skip"
+        )
+    assert len(report.completed) == 4
+    assert report.merge.counts == {Action.SKIP: 4}
+    assert query(output, "SELECT max(step_number) FROM simulation_steps") == [(4,)]
 
 
 def test_a_design_that_changes_adds_runs_and_is_reported(tmp_path: Path) -> None:
