@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.publish import require_usable
-from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri
+from farm_merge.publish import require_usable, sync
+from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri, make_disposable
 from farm_merge.sweep.command import files_of
 from farm_merge.sweep.failures import Failure
 
@@ -136,6 +136,7 @@ def _publish(jobs: Jobs, run: Run, seconds: float) -> None:
     commit, code = jobs.code.get("git_commit"), dict(jobs.code)
     code.pop("git_commit", None)
     with closing(connect(file_uri(temporary))) as connection:
+        make_disposable(connection)
         ((status,),) = connection.execute("SELECT status FROM simulations").fetchall()
         if status != "completed":
             raise FarmMergeError(f"the simulation ended as {status!r}")
@@ -145,6 +146,7 @@ def _publish(jobs: Jobs, run: Run, seconds: float) -> None:
             " results_summary = json_patch(coalesce(results_summary, '{}'), ?)",
             (str(shard), commit, json.dumps(code), json.dumps({"run": facts})),
         )
+    sync(temporary)
     require_usable(shard)  # a WAL that is there alone would be replayed over it
     temporary.rename(shard)
 

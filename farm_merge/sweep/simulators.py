@@ -14,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from farm_merge.config import DatabaseConfig
 from farm_merge.database import SimulationDatabase
 from farm_merge.errors import FarmMergeError
 from farm_merge.sweep.nearest import with_nearest
@@ -28,6 +29,9 @@ __all__ = ["BUILT_IN", "FunctionSimulator", "Simulator", "digest_of"]
 
 BUILT_IN = "farm_merge.sweep.builtin:simulate"
 """The simulation of a sweep that names none."""
+
+_UNPUBLISHED = DatabaseConfig(journal_mode="MEMORY", synchronous="OFF")
+"""How a shard is written that nobody sees before it is complete, and then synced once."""
 
 _ADAPTERS = {"mesa": ("farm_merge.mesa", "simulation_of")}
 """By the first word of `"mesa:package.module:Model"`, what makes a function of the rest."""
@@ -122,6 +126,7 @@ class FunctionSimulator:
         function = self._function()
         with SimulationDatabase(
             path,
+            settings=_UNPUBLISHED,
             simulation_id=run.simulation_id,
             experiment_id=experiment_id,
             parameters=run.record,
