@@ -1,9 +1,9 @@
 """What a sweep costs beside the simulations, and what it saves.
 
-Run: python benchmarks/sweep.py [--runs 1000] [--simulations 200]. It prints, as JSON: milliseconds a run
-that does nothing, beside a bare ProcessPoolExecutor; how much of the merge is hidden behind the
-simulations; and rows a second of 8 processes that log into shards, which are then merged, beside 8
-that log into one database.
+Run: python benchmarks/sweep.py [--runs 1000] [--simulations 200]. It prints, as JSON: milliseconds
+a run that does nothing, beside a bare ProcessPoolExecutor; how much of the merge is hidden behind
+the simulations; and rows a second of 8 processes that log into shards, which are then merged,
+beside 8 that log into one database.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def hidden(folder, simulations):
 
 def log(database):
     for step in range(STEPS):
-        states = [(f"agent_{number}", step * 0.1, 0.0, 5.0) for number in range(AGENTS)]
-        for agent, x, y, level in states:
-            database.logger.log_agent_action(step, agent, "move", reward=x)
-            database.logger.log_health_incident(step, agent, level, level - 1, "hunger")
+        for number in range(AGENTS):
+            agent = f"agent_{number}"
+            database.logger.log_agent_action(step, agent, "move", reward=step * 0.1)
+            database.logger.log_health_incident(step, agent, 5.0, 4.0, "hunger")
 
 
 def into_shards(path, number):

@@ -20,9 +20,7 @@ from farm_merge.cli.show import (
 from farm_merge.errors import for_command_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from farm_merge.merge import LeftOut, MergeReport
+    from farm_merge.merge import MergeReport
 
 __all__ = ["COMMANDS", "print_merge"]
 
@@ -93,7 +91,7 @@ _QUESTIONS = {
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="A run that calls itself running counts as ended when it wrote nothing for so long.",
+    help="A run whose status is running counts as ended when it wrote nothing for so long.",
 )
 @options.equal_files
 @options.on_orphan_rows
@@ -166,14 +164,14 @@ def merge(
         else:
             report = merge_shards(words, output, progress=progress, **chosen)
     if dry_run:
-        described = describe_plan(plan)
+        described = describe_plan(plan, for_command_line)
         if as_json:
             print_json(described)
         elif not quiet:
-            _print_plan(described, plan.left_out)
+            _print_plan(described)
         sys.exit(_exit_code(described["files"]))
     if as_json:
-        print_json(describe_report(report))
+        print_json(describe_report(report, for_command_line))
     elif not quiet:
         print_merge(report, verbose=verbose)
     sys.exit(_exit_code(report.files))
@@ -189,7 +187,7 @@ def print_merge(report: MergeReport, *, verbose: bool = False) -> None:
     for before, after in report.archived if verbose else ():
         echo(f"moved: {before} -> {after}")
     if report.unfinished:
-        echo(f"note: {_number(report.unfinished, 'run')} ended without saying so", err=True)
+        echo(f"note: merged with the status running: {_number(report.unfinished, 'run')}", err=True)
     counts = ", ".join(f"{number:,} {action}" for action, number in report.counts.items())
     echo(
         f"{report.output}: {counts or 'nothing merged'}; {report.rows:,} rows in"
@@ -198,10 +196,10 @@ def print_merge(report: MergeReport, *, verbose: bool = False) -> None:
     echo(_account(report.files))
 
 
-def _print_plan(plan: dict[str, Any], excluded: Iterable[LeftOut]) -> None:
-    for left_out in excluded:
-        where = _where(left_out.path, left_out.simulation_id)
-        echo(f"to leave out: {where}: {left_out.explained(for_command_line)}")
+def _print_plan(plan: dict[str, Any]) -> None:
+    for left_out in plan["left_out"]:
+        where = _where(left_out["path"], left_out["simulation_id"])
+        echo(f"to leave out: {where}: {left_out['reason']}")
     for outcome in plan["simulations"]:
         tables = ", ".join(f"{table} {rows:,}" for table, rows in outcome["tables"].items())
         where = _where(outcome["path"], outcome["simulation_id"])

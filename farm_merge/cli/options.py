@@ -105,7 +105,7 @@ simulation_id = click.option(
     metavar="TEMPLATE",
     help="What to call runs: '{parent}_{stem}', with {name} (whole file name), {stem}, {parent},"
     " {grandparent}, {id} (what the file calls its run) and groups of --parameters-from-name. By"
-    " default the name in the file; else the stem, and as many folders as tell runs apart.",
+    " default the name in the file; else the stem, and as many folders as distinguish runs.",
 )
 where = click.option(
     "--where",

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Collector", "Experiment"]
 
 _REST = 1
-"""The writer rests so many times as long as it worked: a merge of more shards at once takes less time
-for each, but what is left for the end grows."""
+"""The writer rests so many times as long as it worked: a merge of more shards at once takes less
+time for each, but what is left for the end grows."""
 
 _LEAST_REST_SECONDS = 0.2
 

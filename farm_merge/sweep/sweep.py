@@ -16,6 +16,7 @@ from farm_merge.publish import locked
 from farm_merge.sweep.code import code_of
 from farm_merge.sweep.collect import Collector, Experiment
 from farm_merge.sweep.executors import ExecutorCrew
+from farm_merge.sweep.failures import record_failures
 from farm_merge.sweep.processes import ProcessCrew
 from farm_merge.sweep.resume import find_runs
 from farm_merge.sweep.shards import Jobs, shard_path
@@ -130,6 +131,8 @@ def run_sweep(
                 collector.add(shard)
             crew = stack.enter_context(closing(_crew(jobs, executor, workers, timeout)))
             _carry_out(crew, (runs[place] for place in found.due), tally, collector, folder)
+        if collector.error is not None:  # what it did not write is written once more
+            record_failures(output, sweep.experiment_id, tally.failed)
         merged = _merge(experiment, list(_shards(runs, folder)), collector, merge_progress)
         store_design(output, sweep)
     return SweepReport(

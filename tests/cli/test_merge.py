@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from tests.conftest import content, query, union
-from tests.merge.eras import write_era
+from tests.merge.eras import write_era, write_nameless
 
 
 def test_merging_is_what_the_command_does_by_default(run, make_shard, tmp_path):
@@ -172,7 +172,7 @@ def test_an_agentfarm_database_is_an_input_and_no_output(run, make_shard, tmp_pa
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_merge_says_so_and_leaves_nothing(make_shard, tmp_path):
+def test_an_interrupted_merge_reports_that_and_leaves_nothing(make_shard, tmp_path):
     one = write_era(tmp_path / "one.db", 3)
     for number in range(300):
         shutil.copy(one, tmp_path / f"run_{number}.db")
@@ -198,3 +198,14 @@ def test_an_interrupted_merge_says_so_and_leaves_nothing(make_shard, tmp_path):
     assert errors.startswith("Interrupted; ")
     assert "Traceback" not in errors
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_advice_is_worded_for_the_command_line(run, make_shard, tmp_path):
+    make_shard("r", status="running")
+    for name in ("run_1", "run_2"):
+        write_nameless(tmp_path / "shards" / name / "out.db", 1)
+    for number, words in enumerate([(), ("-n",), ("--json",), ("-n", "--json")]):
+        result = run("shards", "-o", f"{number}.db", *words)
+        assert "--include-running takes what is committed" in result.output
+        assert "--equal-files fold makes them one" in result.output
+        assert "`" not in result.output

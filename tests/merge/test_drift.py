@@ -26,7 +26,7 @@ def test_missing_columns_become_null_and_new_ones_are_added(tmp_path):
         assert found == [("a", 2, 3, None), ("b", 4, None, "z")]
     report = merge_checked(tmp_path / "append.db", first)
     report = merge_checked(tmp_path / "append.db", second)
-    assert [each.action for each in report.simulations] == [Action.COPY]
+    assert [outcome.action for outcome in report.simulations] == [Action.COPY]
     found = query(tmp_path / "append.db", "SELECT simulation_id, x, y, z FROM t")
     assert found == [("a", 2, 3, None), ("b", 4, None, "z")]
 
@@ -125,7 +125,7 @@ def test_a_strict_table_of_the_output_takes_what_other_files_have(tmp_path):
 
 
 def test_a_column_of_todays_tables_with_another_type(make_shard, tmp_path):
-    """The values decide: equal numbers are told, others are a problem."""
+    """The values decide: equal numbers are noted, others are a problem."""
     shard = make_shard("a")
     sql = query(shard, "SELECT sql FROM sqlite_schema WHERE name = 'simulation_steps'")[0][0]
     for name, value in (("whole", "3"), ("big", "9007199254740993"), ("text", "'1e3'")):
@@ -136,7 +136,9 @@ def test_a_column_of_todays_tables_with_another_type(make_shard, tmp_path):
         query(other, f"INSERT INTO simulation_steps (simulation_id, step_number, total_resources)"
               f" VALUES ('a', 0, {value})")  # fmt: skip
     report = merge_checked(tmp_path / "exp.db", tmp_path / "whole.db")
-    assert any("1 numbers become equal numbers of type FLOAT" in each for each in report.details)
+    assert any(
+        "1 numbers become equal numbers of type FLOAT" in detail for detail in report.details
+    )
     found = query(tmp_path / "exp.db", "SELECT quote(total_resources) FROM simulation_steps")
     assert found == [("3.0",)]
     for name in ("big", "text"):

@@ -35,7 +35,7 @@ folders = st.sampled_from(["", "a", "b", "a/b", "c/a", "c/b"])
 
 
 def write_run(path: Path, number: int, *, names_itself: bool = False) -> Path:
-    """Write a run whose one row tells it from all others."""
+    """Write a run whose one row distinguishes it from all others."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
         if names_itself:
@@ -240,7 +240,7 @@ def write_drifting(path: Path, statements: list[str], rows: list[list[object]]) 
 @SETTINGS
 @given(drifting(), st.data())
 def test_what_a_plan_promises_happens(files, data):
-    """Dry run and merge agree about every file, and what is refused gets in as the remedy says."""
+    """Dry run and merge agree about every file, and what is refused gets in by the remedy."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = [

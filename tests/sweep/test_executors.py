@@ -66,7 +66,7 @@ def kill_when_begun(executor: ProcessPoolExecutor, temporary: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def test_a_killed_worker_leaves_no_half_shard_and_the_sweep_says_which(tmp_path: Path) -> None:
+def test_a_killed_worker_leaves_no_half_shard_and_the_sweep_reports_which(tmp_path: Path) -> None:
     shards, output = tmp_path / "shards", tmp_path / "exp.db"
     short, long = sweep(repetitions=1), sweep(repetitions=1, steps=100_000)
     with threads() as executor:

@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 HEAD_BYTES = 100
-"""So many bytes at the start of a file tell what it is."""
+"""How many bytes at the start of a file identify it."""
 
 _PACKED_ENDINGS = (".gz", ".zst")
 _KNOWN_ENDINGS = (".db", ".sqlite", ".sqlite3", ".db3", ".s3db", ".sl3", ".sqlitedb", ".gpkg")
@@ -30,7 +30,7 @@ class Format:
     """What a file is.
 
     Attributes:
-        name: In words.
+        name: As a noun.
         remedy: How it becomes an input.
         is_packed: Whether it is a compressed file that is read as it is.
         is_database: Whether it is one, whatever it is called.

@@ -1,4 +1,4 @@
-"""Locks: does another process hold one of SQLite's locks on a file?"""
+"""Locks: is another process in the middle of a transaction on a file?"""
 
 from __future__ import annotations
 

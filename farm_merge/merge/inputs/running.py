@@ -1,7 +1,7 @@
 """Running: is there evidence that a run still writes its file?
 
 The word `running` is none: AgentFarm wrote it into finished runs for years, and a run that was
-killed says it for ever. Evidence is a lock that another process holds, a process of this machine
+killed keeps it for ever. Evidence is a lock that another process holds, a process of this machine
 that has the file open to write it (a connection that is idle in rollback mode holds no lock), or
 the word together with a write within the last minute.
 """
@@ -82,7 +82,7 @@ def with_evidence(source: Input, open_files: OpenFiles, settle: float) -> Input:
     Args:
         source: The input.
         open_files: What other processes have open.
-        settle: After how many seconds without a write a run that says so does not run any more.
+        settle: After how many seconds without a write the status `running` does not count any more.
     """
     if source.file.snapshot is not None or all(run.has_ended for run in source.simulations):
         return source
@@ -95,7 +95,7 @@ def with_evidence(source: Input, open_files: OpenFiles, settle: float) -> Input:
         if writer:
             return f"{writer} has it open"
         if simulation.status == "running" and quiet < settle:
-            return f"says that it is running, and wrote {max(quiet, 0):.0f} s ago"
+            return f"its status is running, and it wrote {max(quiet, 0):.0f} s ago"
         return ""
 
     return replace(

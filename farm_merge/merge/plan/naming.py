@@ -2,7 +2,7 @@
 
 A run that is known, by the ledger of the output or of another input, keeps the name it has there. A
 run whose file names it is called so. Every other is called by its path: the file's name without a
-known ending, and as many folders as tell it from others. A template decides otherwise.
+known ending, and as many folders as distinguish it from others. A template decides otherwise.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _Namer:
         self._output = output
         self._template = template
         self._equal_files = equal_files
-        self._paths = {path_text(path) for path in (*others, *(it.path for it in sources))}
+        self._paths = {path_text(path) for path in (*others, *(source.path for source in sources))}
         self._histories = read_histories(sources)
         self._known = KnownRuns()
         for simulation_id, entries in output.entries().items():
@@ -177,10 +177,12 @@ class _Namer:
 
     def _recognized(self, run: Run) -> str | None:
         """Return the name of the run that it is; None if it is none that is known."""
+        # The output of a merge knows where its simulations came from.
         history = self._history(run)
         for known in self._known.of(entry.origin for entry in history):
             if known.path in {entry.source_path for entry in history}:
                 return known.simulation_id
+        # The same bytes: at the same path it is that run; elsewhere it may be, the newest first.
         known_files = list(self._known.of(run.origins))
         own_path = path_text(run.path)
         for known in known_files:
@@ -191,6 +193,7 @@ class _Namer:
                 return known.simulation_id
         if known_files and self._is_named_by_path(run):
             return None
+        # Other bytes at a known path: the run went on, and keeps its name.
         return self._known.name_of_path(run.source, run.simulation)
 
     def _is_the_same(self, run: Run, known: Known) -> bool:
@@ -269,10 +272,11 @@ class _Namer:
                 if depth[key] > len(waiting[key].source.path.absolute().parts) - 1:
                     run = waiting.pop(key)
                     self._refused[run.path] = ShardError(
-                        "no part of its path tells it from another run",
+                        "no part of its path distinguishes it from another run",
                         path=run.path,
                         remedy="name its simulation with `simulation_id=`",
                     )
+            # What two of them tried is nobody's, or the next round would give it to the second.
             taken |= set(trial.values())
 
     def _is_free(self, run: Run, name: str) -> bool:
@@ -289,7 +293,7 @@ class _Namer:
     def _labels(self, runs: list[Run]) -> dict[tuple[Path, int], str]:
         """Return what each run is called without folders.
 
-        An ending that tells it from a neighbour is part of it: `run.db` and `run.sqlite`.
+        An ending that distinguishes it from a neighbour is part of it: `run.db` and `run.sqlite`.
         """
         known = (entry.source_path for entry in self._output.ledger)
         files = set(map(without_packed_ending, (*known, *self._paths)))

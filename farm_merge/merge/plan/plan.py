@@ -62,7 +62,7 @@ class Outcome:
         action: What happens.
         reason: Why.
         row_counts: Its rows by table of the output; None as long as they are not counted.
-        status: How the run ended, as its file says; None where it does not.
+        status: How the run ended, according to its file; None where it has no status.
     """
 
     simulation_id: str
@@ -89,7 +89,7 @@ class SimulationPlan:
 
     Attributes:
         source: The input that holds it.
-        simulation: What the input says of it.
+        simulation: What is known of it from the input.
         outcome: What happens to it.
     """
 
@@ -257,7 +257,9 @@ def decide(
         target,
         tuple(_once((source.path, source.details) for source in sources)),
         (
-            *doubles(output, ((it.source, it.simulation) for it in decider.to_write)),
+            *doubles(
+                output, ((planned.source, planned.simulation) for planned in decider.to_write)
+            ),
             *_experiment_notes(sources, output),
             *_once((source.path, source.notes) for source in sources),
         ),
@@ -312,7 +314,7 @@ class _Decider:
                 self.to_write.append(SimulationPlan(source, simulation, outcome))
                 continue
             self.settled.append(outcome)
-            if action is Action.SKIP:
+            if action is Action.SKIP:  # an error too, unless the user chose what wins
                 self.left_out.append(LeftOut(source.path, reason, simulation_id))
                 self.conflicts.append(ConflictError(reason, path=source.path))
 
@@ -321,6 +323,7 @@ class _Decider:
         fingerprint = source.contents.fingerprint if source.contents else None
         if is_there and (simulation_id, fingerprint) in self._known:
             return Action.ALREADY_MERGED, "the ledger has this very file"
+        # An earlier input counts more than the output: it may be about to replace what is there.
         rivals: list[Input | None] = [*self._taken.get(simulation_id, ())]
         if is_there and not any(rivals):
             rivals = [None]  # the output itself

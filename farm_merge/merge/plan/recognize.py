@@ -67,7 +67,7 @@ class Known:
 
     Attributes:
         simulation_id: Its name in the output.
-        path: Where it came from, as the ledger says.
+        path: Where it came from, according to the ledger.
         where: Where it is known from, in words.
     """
 
@@ -92,7 +92,7 @@ class KnownRuns:
         """Add a run.
 
         Args:
-            entries: What a ledger says of where it came from.
+            entries: What a ledger records about where it came from.
             name: Its name in the output.
             where: Where it is known from.
         """
@@ -119,7 +119,7 @@ def origins_of(source: Input, simulation: SimulationInFile) -> Iterator[Origin]:
 
 
 def read_histories(sources: Iterable[Input]) -> dict[Path, dict[str, list[LedgerEntry]]]:
-    """Return what the ledgers of inputs say, by the ids of their simulations."""
+    """Return what the ledgers of inputs record, by the ids of their simulations."""
     histories: dict[Path, dict[str, list[LedgerEntry]]] = {}
     for source in sources:
         if source.has_history:

@@ -188,7 +188,7 @@ class _Builder:
         self._place_indexes()
         own = [table for table in self._tables if table not in registry().tables]
         tried = accepted(
-            (Candidate(self._tables[it], tuple(self._indexes.get(it, ()))) for it in own),
+            (Candidate(self._tables[table], tuple(self._indexes.get(table, ()))) for table in own),
             alone=True,
         )
         for table, candidate in zip(own, tried, strict=True):
@@ -252,6 +252,7 @@ class _Builder:
         assert theirs is not None  # noqa: S101
         where = f"table {table.source}, column {theirs.name}"
         declared = f"declared {theirs.declared_type or 'without type'}"
+        # A type of today's schema stays; others go rather than change a value.
         is_fixed = is_ours and today().tables[have.folded_name].column(name) is not None
         for source in sources:
             changed = count_changed_values(source, table, name, mine.declared_type)
@@ -279,6 +280,7 @@ class _Builder:
 
     def _may_be_retyped(self, have: TableDefinition, name: str, declared_type: str) -> bool:
         """Return whether another type changes none of the values that a column has so far."""
+        # In a table that is there, only a column that holds nothing, and is in no key.
         key = have.folded_name
         if key in self._have.tables and self._have.tables[key].column(name):
             is_key = folded(name) in map(folded, have.key_names)

@@ -80,7 +80,9 @@ def index_changes(
     """
     for table in want.indexes if tables is None else tables:
         present, wanted = have.indexes.get(table, ()), want.indexes.get(table, ())
-        yield from (f"DROP INDEX main.{quoted(it.name)}" for it in present if it not in wanted)
+        yield from (
+            f"DROP INDEX main.{quoted(index.name)}" for index in present if index not in wanted
+        )
         yield from (index.create() for index in wanted if index not in present)
 
 

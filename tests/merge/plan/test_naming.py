@@ -39,7 +39,7 @@ def test_a_run_that_comes_later_gets_a_name_of_its_own_and_keeps_it(tmp_path):
     merge_checked(output, second)
     assert ids(output) == ["run_2_simulation", "simulation"]
     report = merge_checked(output, first, second)
-    assert {each.action for each in report.simulations} == {Action.ALREADY_MERGED}
+    assert {outcome.action for outcome in report.simulations} == {Action.ALREADY_MERGED}
 
 
 def test_a_run_that_changed_since_is_a_conflict_and_not_a_new_one(tmp_path):
@@ -47,7 +47,7 @@ def test_a_run_that_changed_since_is_a_conflict_and_not_a_new_one(tmp_path):
     merge_shards([source], tmp_path / "exp.db")
     query(source, "UPDATE t SET v = 2")
     report = merge_shards([source], tmp_path / "exp.db", on_conflict="replace")
-    assert [each.action for each in report.simulations] == [Action.REPLACE]
+    assert [outcome.action for outcome in report.simulations] == [Action.REPLACE]
     assert query(tmp_path / "exp.db", "SELECT * FROM t") == [("run", 1, 2)]
 
 
@@ -65,7 +65,7 @@ def test_a_file_that_was_copied_or_moved_is_known(tmp_path):
     query(moved, "VACUUM INTO ?", str(vacuumed))
     query(vacuumed, "PRAGMA user_version = 7")
     report = merge_shards([vacuumed], tmp_path / "exp.db")
-    assert [each.action for each in report.simulations] == [Action.ALREADY_MERGED]
+    assert [outcome.action for outcome in report.simulations] == [Action.ALREADY_MERGED]
 
 
 def test_a_name_that_a_shard_has_is_not_given_away(make_shard, tmp_path):
@@ -115,7 +115,7 @@ def names_of(*sources, **options):
         (["beta_0.1"], ["beta_0.1"]),
         (["x/a.db", "y/a.db"], ["x_a", "y_a"]),
         (["x/r/a.db", "y/r/a.db", "y/s/a.db"], ["x_r_a", "y_r_a", "s_a"]),
-        (["a.db", "a.sqlite"], ["a.db", "a.sqlite"]),  # an ending that tells them apart
+        (["a.db", "a.sqlite"], ["a.db", "a.sqlite"]),  # an ending that distinguishes them
         (["a.sca", "a.vec"], ["a.sca", "a.vec"]),
         (["x/a.db", "y/b_a.db", "b/a.db"], ["x_a", "b_a", "runs_b_a"]),
         (["ü.db", "%41.db"], ["ü", "%41"]),
@@ -130,7 +130,7 @@ def test_a_name_that_is_no_utf_8_is_escaped():
     assert names_of(*nameless(name)) == {name: "r\\xff"}
 
 
-def test_a_path_that_tells_a_run_from_no_other_is_refused():
+def test_a_path_that_distinguishes_a_run_from_no_other_is_refused():
     taken = [source(f"{name}0.db", runs=[run(name)]) for name in ("a", "runs_a")]
     names, found = named(*nameless("a.db"), *taken)
     assert names == {"a0.db": ["a"], "runs_a0.db": ["runs_a"]}
@@ -168,7 +168,7 @@ def test_a_file_that_was_moved_keeps_its_name():
     before = output(ledger=[entry("first", "old/a.db", fingerprint="f", own_id=None)])
     moved = source("new/b.db", fingerprint="f")
     assert names_of(moved, before=before) == {"new/b.db": "first"}
-    # With the old one at its place it is another run, unless it is said to be a copy.
+    # With the old one at its place it is another run, unless the user takes it for a copy.
     assert names_of(moved, others=["old/a.db"], before=before) == {"new/b.db": "b"}
     assert names_of(moved, others=["old/a.db"], before=before, equal_files="fold") == {
         "new/b.db": "first"
