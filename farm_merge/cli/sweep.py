@@ -55,6 +55,7 @@ def _part(_context: click.Context, _option: click.Parameter, text: str | None) -
 @click.option(
     "--task", callback=_part, metavar="K/N", help="Only the Kth of N parts of the design."
 )
+@click.option("--keep-partial", is_flag=True, help="Keep the rows of runs that fail.")
 @click.option(
     "--executor",
     "engine_name",

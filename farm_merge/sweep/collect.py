@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from farm_merge.errors import FarmMergeError
 from farm_merge.merge import merge_shards
 from farm_merge.sweep.failures import Failure, forget_failures, record_failures
+from farm_merge.sweep.shards import remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,27 @@ class Experiment:
             description=self.description,
             on_conflict=self.on_conflict,
             progress=progress,
+        )
+
+    def record(self, failures: Sequence[Failure]) -> None:
+        """Record failures, and merge what is kept of their runs."""
+        record_failures(self.output, self.experiment_id, failures)
+        for failure in failures:
+            if failure.partial is not None:
+                if failure.mark():
+                    self._merge_partial(failure.partial, failure.run.simulation_id)
+                remove_leftovers(failure.partial.parent, failure.run)
+
+    def _merge_partial(self, partial: Path, simulation_id: str) -> None:
+        """Merge an unfinished shard; one that cannot be merged leaves its record alone."""
+        forget_failures(self.output, [simulation_id])
+        merge_shards(
+            [partial],
+            self.output,
+            experiment_id=self.experiment_id,
+            on_conflict="skip",
+            on_bad_shard="skip",
+            include_running=True,
         )
 
 
@@ -142,8 +164,7 @@ class Collector:
         failures = [item for item in batch if isinstance(item, Failure)]
         shards = [item for item in batch if not isinstance(item, Failure)]
         if failures:
-            experiment = self._experiment
-            record_failures(experiment.output, experiment.experiment_id, failures)
+            self._experiment.record(failures)
         if shards:
             report = self._experiment.merge(shards, self._watched)
             self.outcomes.update((outcome.path, outcome) for outcome in report.simulations)

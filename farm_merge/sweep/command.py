@@ -89,7 +89,7 @@ class CommandSimulator:
         paths = [Path(self.folder) / word for word in self._words()]
         return digest_of(path for path in paths if path.is_file())
 
-    def simulate(self, run: Run, experiment_id: str, path: Path) -> None:
+    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:  # noqa: ARG002  (its database is the program's own)
         """Run the program, and make a shard of what it left.
 
         Raises:

@@ -7,13 +7,13 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from farm_merge.sweep.failures import Failure
-from farm_merge.sweep.shards import Ended, remove_leftovers, simulate_run, this_worker
+from farm_merge.sweep.shards import ended_by, simulate_run, this_worker
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from farm_merge.sweep.runs import Run
-    from farm_merge.sweep.shards import Jobs
+    from farm_merge.sweep.shards import Ended, Jobs
 
 __all__ = ["ExecutorCrew"]
 
@@ -71,6 +71,5 @@ class ExecutorCrew:
 
     def _failed(self, run: Run, error: BaseException) -> Ended:
         self._is_broken = self._is_broken or isinstance(error, BrokenExecutor)
-        remove_leftovers(self._jobs.folder, run)
         failure = Failure.of(run, error, stage="executor", worker=this_worker(), seconds=0.0)
-        return Ended(run, failure)
+        return ended_by(self._jobs, failure)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import traceback
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.database.provenance import provenance
 from farm_merge.database.registry import stored_json
+from farm_merge.merge.tables.structure import read_structure
+from farm_merge.merge.write.registry import remove_simulation
 from farm_merge.publish import (
     building,
     existing_output,
@@ -19,14 +21,13 @@ from farm_merge.publish import (
     read_output,
     require_experiment,
 )
-from farm_merge.schema import EXPERIMENT_MARK, LEDGER, create_schema, now, stored_time
-from farm_merge.sqlite import transaction
+from farm_merge.schema import EXPERIMENT_MARK, create_schema, now, stored_time
+from farm_merge.sqlite import connect, file_uri, sqlite3, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from farm_merge.sqlite import sqlite3
     from farm_merge.sweep.runs import Run
 
 __all__ = ["Failure", "forget_failures", "record_failures"]
@@ -48,6 +49,7 @@ class Failure:
         worker: The process and the host.
         seconds: How long the run went on.
         attempts: How often it was tried.
+        partial: The unfinished shard of the run, if that is kept.
     """
 
     run: Run
@@ -58,6 +60,7 @@ class Failure:
     worker: str
     seconds: float
     attempts: int = 1
+    partial: Path | None = None
 
     @classmethod
     def of(
@@ -80,8 +83,21 @@ class Failure:
     def record(self) -> dict[str, Any]:
         """What is stored of it."""
         stored = asdict(self)
-        del stored["run"]
+        del stored["run"], stored["partial"]
         return stored
+
+    def mark(self) -> bool:
+        """Write the failure into the unfinished shard; return whether there is one to merge."""
+        if self.partial is None:
+            return False
+        row = {column: value for column, value in _row(self).items() if column in _OUTCOME}
+        changes = ", ".join(f"{column} = :{column}" for column in row)
+        try:
+            with closing(connect(file_uri(self.partial, mode="rw"))) as connection:
+                changed = connection.execute(f"UPDATE simulations SET {changes}", row).rowcount
+        except sqlite3.Error:  # it was killed before there was anything
+            return False
+        return changed == 1
 
 
 def record_failures(output: Path, experiment_id: str, failures: Sequence[Failure]) -> None:
@@ -102,7 +118,7 @@ def record_failures(output: Path, experiment_id: str, failures: Sequence[Failure
             (experiment_id, experiment_id, now()),
         )
         for failure in failures:
-            row = {"experiment_id": experiment_id, **_row(failure)}
+            row: dict[str, Any] = {"experiment_id": experiment_id, **_row(failure)}
             changes = ", ".join(f"{column} = excluded.{column}" for column in row)
             connection.execute(
                 f"INSERT INTO simulations ({', '.join(row)})"
@@ -114,7 +130,7 @@ def record_failures(output: Path, experiment_id: str, failures: Sequence[Failure
 
 
 def forget_failures(output: Path, simulation_ids: Iterable[str]) -> None:
-    """Remove the records of failures of runs that have completed since.
+    """Remove the records of failures of runs that have completed since, and their rows.
 
     Raises:
         OutputError: If it cannot be written, or is something else.
@@ -127,14 +143,19 @@ def forget_failures(output: Path, simulation_ids: Iterable[str]) -> None:
         if not connection.execute(f"SELECT EXISTS (SELECT 1 FROM {them})", ids).fetchone()[0]:
             return
     with _written(output) as connection:
-        connection.execute(f"DELETE FROM {them}", ids)
+        structure = read_structure(connection)
+        failed = connection.execute(f"SELECT simulation_id FROM {them}", ids).fetchall()
+        for (simulation_id,) in failed:
+            remove_simulation(connection, structure, simulation_id)
 
 
 _IS_FAILURE = (
-    "simulations.status = 'failed' AND NOT EXISTS (SELECT 1 FROM"
-    f" {LEDGER} AS ledger WHERE ledger.simulation_id = simulations.simulation_id)"
+    "simulations.status = 'failed' AND simulations.results_summary ->> '$.failure' IS NOT NULL"
 )
-"""Whether a row records a failure, and is no simulation that was merged."""
+"""Whether a row records the failure of a run of a sweep."""
+
+_OUTCOME = {"end_time", "status", "results_summary"}
+"""What a failure changes in the row of a simulation that had begun."""
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from farm_merge.errors import FarmMergeError
 from farm_merge.sweep.design import Sweep
@@ -60,11 +60,18 @@ def _known(keys: list[str]) -> list[str]:
     """Return the keys that there are in the table of one that there is not."""
     model: Any = Sweep
     for key in keys[:-1]:
-        field = model.model_fields.get(key)
-        model = field.annotation if field is not None else None
-        if not hasattr(model, "model_fields"):
-            return []
+        if field := model.model_fields.get(key):  # else it is a name of the user's
+            model = _model_in(field.annotation)
+            if model is None:
+                return []
     return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that an annotation such as `dict[str, Range] | None` is about."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def _readable(keys: list[str]) -> list[str]:

@@ -19,14 +19,14 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from farm_merge.sweep.failures import Failure
-from farm_merge.sweep.shards import Ended, remove_leftovers, simulate_run
+from farm_merge.sweep.shards import ended_by, remove_leftovers, simulate_run
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
     from farm_merge.sweep.runs import Run
-    from farm_merge.sweep.shards import Jobs
+    from farm_merge.sweep.shards import Ended, Jobs
 
 __all__ = ["ProcessCrew"]
 
@@ -162,8 +162,8 @@ class ProcessCrew:
         stage = "start" if worker.began is None else "simulate"
         name = f"process {worker.process.pid} on {os.uname().nodename}"
         worker.end()
-        remove_leftovers(self._jobs.folder, run)
-        return Ended(run, Failure(run, stage, exception, message, "", name, seconds))
+        failure = Failure(run, stage, exception, message, "", name, seconds)
+        return ended_by(self._jobs, failure)
 
 
 def _serve(jobs: Jobs, connection: Connection, lifeline: Connection) -> None:

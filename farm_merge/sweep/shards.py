@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import FarmMergeError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Ended",
     "Jobs",
+    "ended_by",
     "remove_leftovers",
     "shard_path",
     "simulate_run",
@@ -46,12 +47,14 @@ class Jobs:
         experiment_id: What they belong to.
         simulator: What simulates them.
         code: What is stored of the code that does: `git_commit`, and more by name.
+        keep_partial: Whether the rows of runs that fail are kept.
     """
 
     folder: Path
     experiment_id: str
     simulator: Simulator
     code: Mapping[str, str | None]
+    keep_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +115,25 @@ def simulate_run(jobs: Jobs, run: Run) -> Ended:
         jobs.simulator.prepare()
         stage = "simulate"
         temporary = temporary_path(jobs.folder, run)
-        jobs.simulator.simulate(run, jobs.experiment_id, temporary)
+        jobs.simulator.simulate(run, jobs.experiment_id, temporary, safely=jobs.keep_partial)
         stage = "store"
         _publish(jobs, run, time.perf_counter() - started)
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001  (SystemExit too: it is the model's)
         seconds = time.perf_counter() - started
-        remove_leftovers(jobs.folder, run)
         failed = Failure.of(run, exc, stage=stage, worker=this_worker(), seconds=seconds)
-        return Ended(run, failed)
+        return ended_by(jobs, failed)
     return Ended(run)
+
+
+def ended_by(jobs: Jobs, failure: Failure) -> Ended:
+    """Return the end of a run that failed, of which nothing is left but what is to be kept."""
+    partial = temporary_path(jobs.folder, failure.run)
+    if jobs.keep_partial and partial.exists():
+        return Ended(failure.run, replace(failure, partial=partial))
+    remove_leftovers(jobs.folder, failure.run)
+    return Ended(failure.run, failure)
 
 
 def _publish(jobs: Jobs, run: Run, seconds: float) -> None:

@@ -69,13 +69,14 @@ class Simulator(Protocol):
     def source(self) -> str:
         """Return a digest of the code, as far as it can be seen; another code, another digest."""
 
-    def simulate(self, run: Run, experiment_id: str, path: Path) -> None:
+    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:
         """Simulate a run into a new shard.
 
         Args:
             run: What to simulate.
             experiment_id: What it belongs to.
             path: Where the shard is made.
+            safely: Whether what is committed survives a kill.
         """
 
 
@@ -121,12 +122,12 @@ class FunctionSimulator:
         file = getattr(sys.modules[self._function().__module__], "__file__", None)
         return digest_of([file] if file else [])
 
-    def simulate(self, run: Run, experiment_id: str, path: Path) -> None:
+    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:
         """Call the function with an open shard."""
         function = self._function()
         with SimulationDatabase(
             path,
-            settings=_UNPUBLISHED,
+            settings=DatabaseConfig() if safely else _UNPUBLISHED,
             simulation_id=run.simulation_id,
             experiment_id=experiment_id,
             parameters=run.record,

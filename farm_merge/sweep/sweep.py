@@ -16,7 +16,6 @@ from farm_merge.publish import locked
 from farm_merge.sweep.code import code_of
 from farm_merge.sweep.collect import Collector, Experiment
 from farm_merge.sweep.executors import ExecutorCrew
-from farm_merge.sweep.failures import record_failures
 from farm_merge.sweep.processes import ProcessCrew
 from farm_merge.sweep.resume import find_runs
 from farm_merge.sweep.shards import Jobs, shard_path
@@ -69,6 +68,7 @@ def run_sweep(
     timeout: float | None = None,
     retries: int | None = None,
     max_failures: int | None = None,
+    keep_partial: bool = False,
     task: tuple[int, int] | None = None,
     on_conflict: OnConflict = "error",
     progress: Callable[[int, int, int, Run | None], None] | None = None,
@@ -90,6 +90,7 @@ def run_sweep(
         timeout: Seconds that a run may take, instead of what the sweep has; processes only.
         retries: How often a run that fails is tried again, instead of what the sweep has.
         max_failures: How many runs may fail before the sweep stops; no limit by default.
+        keep_partial: Keep the rows that runs had logged before they failed.
         task: Which part of the design: the Kth of N, counted from 1. Parts may go on at once.
         on_conflict: What wins if the output has other data of these simulations, as in
             `merge_shards`.
@@ -111,7 +112,7 @@ def run_sweep(
     first, step = task or (1, 1)
     runs = sweep.runs()[first - 1 :: step]
     simulator = sweep.simulator()
-    jobs = Jobs(folder, sweep.experiment_id, simulator, code_of(simulator))
+    jobs = Jobs(folder, sweep.experiment_id, simulator, code_of(simulator), keep_partial)
     experiment = Experiment(output, sweep.experiment_id, sweep.name, sweep.description, on_conflict)
     lock = folder / ("sweep" if task is None else f"sweep-{first}-of-{step}")
     with locked(lock, partial(_refuse, folder)):
@@ -132,7 +133,7 @@ def run_sweep(
             crew = stack.enter_context(closing(_crew(jobs, executor, workers, timeout)))
             _carry_out(crew, (runs[place] for place in found.due), tally, collector, folder)
         if collector.error is not None:  # what it did not write is written once more
-            record_failures(output, sweep.experiment_id, tally.failed)
+            experiment.record(tally.failed)
         merged = _merge(experiment, list(_shards(runs, folder)), collector, merge_progress)
         store_design(output, sweep)
     return SweepReport(

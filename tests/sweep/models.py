@@ -23,6 +23,8 @@ def count(db: SimulationWriter, parameters: Mapping[str, Any], seed: int) -> Non
     """Log as many steps as `n`."""
     for step in range(parameters["n"]):
         db.logger.log_step(step, [], [], {"total_agents": seed % 1000 + step})
+    if parameters.get("flush"):
+        db.flush_all_buffers()
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -52,6 +54,12 @@ def fail_once(db: SimulationWriter, parameters: Mapping[str, Any], seed: int) ->
         mark.touch()
         raise RuntimeError("not yet")
     count(db, parameters, seed)
+
+
+def fail_late_once(db: SimulationWriter, parameters: Mapping[str, Any], seed: int) -> None:
+    """Log, and then fail the first time."""
+    count(db, parameters, seed)
+    fail_once(db, {**parameters, "n": 0}, seed)
 
 
 def die(db: SimulationWriter, parameters: Mapping[str, Any], seed: int) -> None:

@@ -107,3 +107,36 @@ def test_what_completed_is_not_overwritten_by_a_failure(tmp_path: Path) -> None:
     assert query(output, "SELECT status FROM simulations WHERE simulation_id = 'n2_r1'") == [
         ("completed",)
     ]
+
+
+@pytest.mark.parametrize("function", ["fail", "die"])
+def test_what_a_run_had_logged_is_kept_on_request_until_it_completes(
+    tmp_path: Path, function: str
+) -> None:
+    output, shards = tmp_path / "exp.db", tmp_path / "shards"
+    steps = "SELECT simulation_id, count(*) FROM simulation_steps GROUP BY 1 ORDER BY 1"
+    failing = of_model(function, config={"flush": True})
+    report = run_sweep(failing, shards, output, workers=1, keep_partial=True)
+    assert len(report.failed) == 1
+    assert list(records(output)) == ["n2_r1"]
+    assert query(output, steps) == [("n1_r1", 1), ("n2_r1", 2), ("n3_r1", 3)]
+    assert hidden(shards) == []
+    again = run_sweep(failing, shards, output, workers=1, keep_partial=True)
+    assert (len(again.present), len(again.failed)) == (2, 1)
+    assert query(output, steps) == [("n1_r1", 1), ("n2_r1", 2), ("n3_r1", 3)]
+    with_rows = run_sweep(failing, shards, output, workers=1)
+    assert len(with_rows.failed) == 1
+    assert list(records(output)) == ["n2_r1"]
+
+
+def test_partial_rows_give_way_to_those_of_the_run_that_completes(tmp_path: Path) -> None:
+    output = tmp_path / "exp.db"
+    once = of_model("fail_late_once", config={"folder_of_marks": str(tmp_path)})
+    first = run_sweep(once, tmp_path / "s", output, workers=1, keep_partial=True)
+    assert len(first.failed) == 3
+    assert query(output, "SELECT count(*) FROM simulation_steps") == [(6,)]
+    second = run_sweep(once, tmp_path / "s", output, workers=1)
+    assert (len(second.completed), records(output)) == (3, {})
+    assert query(output, "SELECT count(*) FROM simulation_steps") == [(6,)]
+    assert query(output, "SELECT DISTINCT status FROM simulations") == [("completed",)]
+    assert query(output, "SELECT count(*) FROM merged_shards") == [(3,)]

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
         ('experiment_id = "a"\nsteps = 1\n[grid]\npopulation = 3\n', "line 4: grid.population: "),
         ('experiment_id = "a"\n', "steps is missing"),
         ("steps = 1\n", "experiment_id: Field required"),
+        ('experiment_id = "a"\n[sample]\nmethod = "sobol"\npoint = 8\n[sample.ranges]\n', "line 4: sample.point: there is no such key; the nearest is points"),
+        ('experiment_id = "a"\n[sample]\nmethod = "sobol"\npoints = 8\n[sample.ranges]\nx = { lo = 1 }\n', "line 6: sample.ranges.x.lo: there is no such key; the nearest is low"),
+        ('experiment_id = "a"\n[sample]\nmethod = "sobol"\npoints = 8\n[sample.ranges]\nx = { low = 2, high = 1 }\n', "line 6: sample.ranges.x: low and high are both needed, and low is below high"),
         ('experiment_id = "a"\nsteps = = 1\n', "line 2"),
     ],
 )  # fmt: skip
