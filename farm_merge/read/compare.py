@@ -34,6 +34,7 @@ __all__ = [
     "confidence",
     "group_repetitions",
     "parameter_columns",
+    "result_columns",
     "varied_parameters",
     "varied_results",
     "without_prefix",
@@ -111,7 +112,7 @@ def compare_simulations(
     order = [
         *(name for name in _METADATA if name in frame),
         *parameter_columns(frame),
-        *_result_columns(frame),
+        *result_columns(frame),
     ]
     return frame[order]
 
@@ -121,7 +122,7 @@ def parameter_columns(frame: pd.DataFrame) -> list[str]:
     return [name for name in map(str, frame) if name.startswith("parameters.")]
 
 
-def _result_columns(frame: pd.DataFrame) -> list[str]:
+def result_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns of `compare_simulations` that hold results."""
     others = (name for name in map(str, frame) if not name.startswith("parameters."))
     return [name for name in others if name not in _METADATA]
@@ -169,9 +170,7 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
     import pandas as pd
 
     names = varied_parameters(frame) if by is None else [_parameter(frame, name) for name in by]
-    results = [
-        name for name in _result_columns(frame) if pd.api.types.is_numeric_dtype(frame[name])
-    ]
+    results = [name for name in result_columns(frame) if pd.api.types.is_numeric_dtype(frame[name])]
     long = frame[[*names, *results]].melt(id_vars=names, var_name="result")
     # Groups stay in the order of their values, results in that of the columns.
     long["result"] = pd.Categorical(long["result"], results)
