@@ -368,6 +368,14 @@ def test_a_table_that_is_too_wide_is_refused_by_name(tmp_path):
         write(path, f"CREATE TABLE wide ({names})", "INSERT INTO wide (c0) VALUES (1)")
         if fits:
             merge_checked(tmp_path / "exp.db", path)
+            copy = tmp_path / "copies" / path.name  # compared with what is there
+            copy.parent.mkdir()
+            query(path, "VACUUM INTO ?", str(copy))
+            for value, action in ((None, Action.ALREADY_MERGED), (5, Action.SKIP)):
+                query(copy, "UPDATE wide SET c1997 = ?", value)
+                report = merge_shards([copy], tmp_path / "exp.db", on_conflict="skip",
+                                      simulation_id="1998")  # fmt: skip
+                assert [it.action for it in report.simulations] == [action]
             continue
         with pytest.raises(ShardError, match=r"1999\.db: table wide: .*too many columns"):
             merge_shards([path], tmp_path / "exp.db")
