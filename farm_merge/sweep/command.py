@@ -97,7 +97,7 @@ class CommandSimulator:
         """
         started, files = now(), files_of(path)
         files.mkdir()
-        shard = files / "shard.db"
+        shard = files / ".shard.db"  # hidden, so that no search of the folder takes it for a run
         values = {
             **run.parameters,
             "seed": run.seed,

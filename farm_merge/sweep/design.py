@@ -20,7 +20,7 @@ from pydantic import (
 from farm_merge.errors import FarmMergeError
 from farm_merge.sweep.command import CommandSimulator
 from farm_merge.sweep.csv_tables import rows_of_csv
-from farm_merge.sweep.names import LONGEST_ID, Value, abbreviations, digest_number
+from farm_merge.sweep.names import LONGEST_ID, Value, abbreviations, digest_number, run_id
 from farm_merge.sweep.points import Point, Points
 from farm_merge.sweep.runs import Plan, Runs
 from farm_merge.sweep.samples import Sample  # noqa: TC001  (pydantic reads the annotations)
@@ -117,9 +117,10 @@ class Sweep(BaseModel):
         except FarmMergeError as exc:
             raise ValueError(exc.message()) from exc
         self._require_one_place()
-        runs = self.runs()
-        ids = np.fromiter((digest_number(run.simulation_id) for run in runs), np.uint64, len(runs))
-        if len(np.unique(ids)) < len(runs):
+        points = self.points()
+        short = abbreviations(points[0])
+        ids = (digest_number(run_id(short, point, 1)) for point in points)
+        if len(np.unique(np.fromiter(ids, np.uint64, len(points)))) < len(points):
             raise ValueError("two parameter sets get the same simulation_id; round less")
         if not context.get("is_stored"):
             self._require_parameters()
