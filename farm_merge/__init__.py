@@ -22,6 +22,7 @@ _HOME = {
     "compare_simulations": "read.compare",
     "compare_two": "read.compare",
     "describe_database": "read.listing",
+    "describe_simulations": "describe",
     "digest_simulations": "digest",
     "export_tables": "read.export",
     "frame": "read.open",

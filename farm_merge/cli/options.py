@@ -20,6 +20,7 @@ __all__ = [
     "existing_file",
     "form",
     "join",
+    "metrics",
     "new_file",
     "new_folder",
     "on_conflict",
@@ -60,6 +61,13 @@ join = click.option(
     "--join",
     is_flag=True,
     help="Make one simulation of files of one name, where their rows have different keys.",
+)
+metrics = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="TABLE.COLUMN",
+    help="Only this metric; repeatable.",
 )
 new_folder = click.option(
     "-o",
