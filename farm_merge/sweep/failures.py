@@ -115,7 +115,7 @@ def record_failures(output: Path, experiment_id: str, failures: Sequence[Failure
     with _written(output) as connection:
         connection.execute(
             "INSERT OR IGNORE INTO experiments (experiment_id, name, creation_date, status)"
-            " VALUES (?, ?, ?, 'running')",
+            " VALUES (?, ?, ?, 'completed')",
             (experiment_id, experiment_id, now()),
         )
         for failure in failures:
