@@ -35,6 +35,7 @@ MODEL_VARS, AGENT_VARS = "model_vars", "agent_vars"
 
 _PLAIN = frozenset({bool, int, float, str, bytes, type(None)})
 _LARGEST = 2**63 - 1
+_ROWS_AT_ONCE = 5_000
 
 
 def collector_of(model: Any) -> Any:
@@ -174,12 +175,16 @@ def _log_records(
     wanted: Callable[[int | float], bool],
 ) -> None:
     index = index_names(reporters, "step", "agent_id")
+    names = (*index, *reporters)
+    waiting: list[tuple[Any, ...]] = []
     for step, rows in records:
         number = plain_step(step)
-        if rows and wanted(number):
-            _, *columns = zip(*rows, strict=True)
-            steps = (number,) * len(rows)
-            _log(logger, table, (*index, *reporters), [steps, *columns], key=index)
+        if wanted(number):
+            waiting += [(number, *row[1:]) for row in rows]
+        if len(waiting) >= _ROWS_AT_ONCE:
+            _log(logger, table, names, [*zip(*waiting, strict=True)], key=index)
+            waiting.clear()
+    _log(logger, table, names, [*zip(*waiting, strict=True)], key=index)
 
 
 def log_tables(logger: DataLogger, collector: Any, first: Callable[[str], int]) -> None:
@@ -218,10 +223,16 @@ def _storable(columns: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
     """Yield columns in which everything can be stored; what SQLite does not know becomes text."""
     for column in columns:
         types = set(map(type, column))
-        if types <= _PLAIN and int not in types:
+        if types <= _PLAIN and (int not in types or _fit(column)):
             yield column
         else:
             yield [_storable_value(value) for value in column]
+
+
+def _fit(column: Iterable[Any]) -> bool:
+    """Return whether SQLite stores all integers of a column as such."""
+    numbers = [value for value in column if type(value) is int]
+    return max(numbers) <= _LARGEST and min(numbers) >= -_LARGEST
 
 
 def _storable_value(value: Any) -> Any:
