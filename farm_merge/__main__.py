@@ -2,4 +2,5 @@
 
 from farm_merge.cli import main
 
-main()
+if __name__ == "__main__":  # and not where MPI's workers import it
+    main()

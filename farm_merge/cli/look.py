@@ -19,7 +19,7 @@ from farm_merge.cli.show import (
     print_rows,
     print_table,
 )
-from farm_merge.errors import ShardError
+from farm_merge.errors import ShardError, for_command_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,15 +97,21 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
     from farm_merge.merge import describe_input, find_inputs, inspect_shard
 
     described: list[dict[str, Any]] = []
+
+    def show(source: dict[str, Any]) -> None:
+        described.append(source)
+        if not as_json:
+            _print_inspection(source)
+
     with exit_on_error():
-        for path in find_inputs(options.with_stdin(paths)).files:
+        found = find_inputs(options.with_stdin(paths))
+        for path in found.files:
             try:
-                source = inspect_shard(path, on_duplicate_row=on_duplicate_row)
-                described.append(describe_input(source))
+                show(describe_input(inspect_shard(path, on_duplicate_row=on_duplicate_row)))
             except ShardError as exc:
-                described.append({"path": str(path), "problem": exc.reason})
-            if not as_json:
-                _print_inspection(described[-1])
+                show(_problem(path, exc))
+        for path, error in found.others.items():
+            show(_problem(path, error))
     if as_json:
         print_json(described)
     bad = sum("problem" in source for source in described)
@@ -256,6 +262,11 @@ def _counts(numbers: dict[str, int], worded: str) -> str:
 
 def _bytes(size: int | None) -> str:
     return "" if size is None else f"{size:,}"
+
+
+def _problem(path: Path, error: ShardError) -> dict[str, Any]:
+    words = filter(None, (error.reason, for_command_line(error.remedy)))
+    return {"path": str(path), "problem": "; ".join(words)}
 
 
 def _print_inspection(source: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,8 @@ dry_run = click.option("-n", "--dry-run", is_flag=True, help="Only show what wou
 equal_files = click.option(
     "--equal-files",
     type=click.Choice(["separate", "fold", "error"]),
-    help="What files with equal bytes are: separate runs, copies of one, or an error.",
+    help="What files with equal bytes are whose paths name them: separate runs, copies of one, or"
+    " an error. By default separate, but for a file that was moved since it was merged.",
 )
 form = click.option(
     "--format",
@@ -55,7 +57,11 @@ form = click.option(
     show_default=True,
     help="How rows are printed.",
 )
-join = click.option("--join", is_flag=True, help="Make one simulation of files of one name.")
+join = click.option(
+    "--join",
+    is_flag=True,
+    help="Make one simulation of files of one name, where their rows have different keys.",
+)
 metrics = click.option(
     "--metric",
     "metrics",
@@ -93,19 +99,31 @@ on_orphan_rows = click.option(
     help="What becomes of rows that belong to none of the simulations in their file.",
 )
 parameters_from_name = click.option(
-    "--parameters-from-name", metavar="REGEX", help="Find parameters in paths."
+    "--parameters-from-name",
+    metavar="REGEX",
+    help="Search the path of every file; named groups become parameters of its run:"
+    r" 'lr(?P<lr>[\d.]+)_seed(?P<seed>\d+)'.",
 )
 schema = click.option(
-    "--as", "schema", type=click.Choice(["foreign", "agentfarm"]), help="What files are."
+    "--as",
+    "schema",
+    type=click.Choice(["foreign", "agentfarm"]),
+    help="What files are that are no shards. By default what their tables look like.",
 )
 sidecars = click.option(
-    "--sidecar", "sidecars", multiple=True, metavar="NAME", help="Parameters beside a run."
+    "--sidecar",
+    "sidecars",
+    multiple=True,
+    metavar="NAME",
+    help="Another file beside a run that holds its parameters: 'run_{stem}.json'. {stem}, config,"
+    " params and parameters with .json, .yaml, .yml or .toml are always looked for.",
 )
 simulation_id = click.option(
     "--simulation-id",
     metavar="TEMPLATE",
-    help="Name for runs whose file has no simulation_id: '{parent}_{stem}'. By default the file's"
-    " stem, and as many folders as tell them apart.",
+    help="What to call runs: '{parent}_{stem}', with {name} (whole file name), {stem}, {parent},"
+    " {grandparent}, {id} (what the file calls its run) and groups of --parameters-from-name. By"
+    " default the name in the file; else the stem, and as many folders as distinguish runs.",
 )
 where = click.option(
     "--where",
@@ -120,7 +138,7 @@ def with_stdin(words: Sequence[str]) -> Iterator[str]:
     """Yield paths; for `-`, those that are read from standard input."""
     for word in words:
         if word == "-":
-            text = sys.stdin.read()
+            text = os.fsdecode(sys.stdin.buffer.read())
             yield from (line for line in text.split("\0" if "\0" in text else "\n") if line)
         else:
             yield word

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 from contextlib import contextmanager
 from itertools import chain
@@ -28,6 +29,7 @@ __all__ = [
     "NOTHING_DONE",
     "SOME_LEFT_OUT",
     "bar",
+    "echo",
     "exit_on_error",
     "merge_bar",
     "print_frame",
@@ -42,13 +44,25 @@ SOME_LEFT_OUT = 3
 _INTERRUPTED = 130
 
 
+def echo(message: str, *, err: bool = False) -> None:
+    """Print a line, in the bytes of its file names; where nobody reads any more, go on in silence.
+
+    A merge is not abandoned because its output was piped into `head`.
+    """
+    try:
+        click.echo(os.fsencode(message), err=err)
+    except BrokenPipeError:
+        stream = sys.stderr if err else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 @contextmanager
 def exit_on_error() -> Iterator[None]:
     """Turn what a user can put right into a message and an exit code."""
     try:
         yield
     except FarmMergeError as exc:
-        click.echo(f"Error: {exc.message(for_command_line)}", err=True)
+        echo(f"Error: {exc.message(for_command_line)}", err=True)
         sys.exit(NOTHING_DONE)
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command again finishes the job.", err=True)
@@ -62,11 +76,11 @@ def bar(unit: str) -> Iterator[ReportCount]:
 
     with tqdm(
         unit=unit if unit == "B" else f" {unit}", unit_scale=unit == "B", leave=False, disable=None
-    ) as drawn:
+    ) as progress_bar:
 
         def show(done: int, total: int) -> None:
-            drawn.total = total
-            drawn.update(done - drawn.n)
+            progress_bar.total = total
+            progress_bar.update(done - progress_bar.n)
 
         yield show
 
@@ -82,35 +96,39 @@ def merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progre
 
     def write_message(event: Progress, write: Callable[[str], None]) -> None:
         if event.phase == "wait":
-            click.echo(f"Waiting: {event.message}", err=True)
+            echo(f"Waiting: {event.message}", err=True)
         elif lines and event.message and not hidden:
             write(event.message)
 
     if hidden or not sys.stderr.isatty():
-        yield lambda event: write_message(event, click.echo)
+        yield lambda event: write_message(event, echo)
         return
     # A tenth of a small merge's time, so it is imported where a bar is seen.
     from tqdm import tqdm
 
     # A thread that watches the bar would keep the merge from forking its workers.
     tqdm.monitor_interval = 0
-    with tqdm(unit=" files", leave=False) as drawn:
+    with tqdm(unit=" files", leave=False) as progress_bar:
+
+        def write(message: str) -> None:
+            with tqdm.external_write_mode():
+                echo(message)
 
         def show(event: Progress) -> None:
-            write_message(event, tqdm.write)
+            write_message(event, write)
             if event.phase not in {"wait", "plan"}:
-                _advance(drawn, event)
+                _advance(progress_bar, event)
 
         yield show
 
 
-def _advance(drawn: tqdm[Never], event: Progress) -> None:
-    if event.phase == "copy" and drawn.unit != " rows":
-        drawn.unit, drawn.unit_scale = " rows", True
-        drawn.reset()
-    drawn.total = event.total
-    drawn.set_description(event.phase, refresh=False)
-    drawn.update(event.done - drawn.n)
+def _advance(progress_bar: tqdm[Never], event: Progress) -> None:
+    if event.phase == "copy" and progress_bar.unit != " rows":
+        progress_bar.unit, progress_bar.unit_scale = " rows", True
+        progress_bar.reset()
+    progress_bar.total = event.total
+    progress_bar.set_description(event.phase, refresh=False)
+    progress_bar.update(event.done - progress_bar.n)
 
 
 @contextmanager
@@ -118,12 +136,12 @@ def sweep_bar() -> Iterator[Callable[..., None]]:
     """Yield a callback that draws a bar over the runs of a sweep, those that failed among them."""
     from tqdm import tqdm
 
-    with tqdm(unit=" runs", desc="simulate", disable=None) as drawn:
+    with tqdm(unit=" runs", desc="simulate", disable=None) as progress_bar:
 
         def show(done: int, failed: int, total: int, *_: object) -> None:
-            drawn.total = total
-            drawn.set_postfix(failed=failed, refresh=False)
-            drawn.update(done + failed - drawn.n)
+            progress_bar.total = total
+            progress_bar.set_postfix(failed=failed, refresh=False)
+            progress_bar.update(done + failed - progress_bar.n)
 
         yield show
 

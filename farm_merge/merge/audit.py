@@ -157,7 +157,7 @@ def _check(output: Output) -> tuple[int, list[str], list[str]]:
 def _damage(connection: sqlite3.Connection) -> Iterator[str]:
     for (verdict,) in connection.execute("PRAGMA main.integrity_check"):
         if verdict != "ok":
-            yield f"damaged; SQLite's integrity_check says: {verdict}"
+            yield f"damaged; SQLite's integrity_check reports: {verdict}"
 
 
 def _dangling(connection: sqlite3.Connection) -> Iterator[str]:
@@ -240,7 +240,12 @@ def _inspected(
 def _differing(
     output: Output, source: Input, simulation_id: str, folder: Path, *, alone: bool
 ) -> list[str]:
-    """Return in which tables a simulation differs from that of an input, or why it must."""
+    """Return in which tables a simulation differs from that of an input, or why it must.
+
+    Of files that were joined each holds a part, so it is looked for in the whole.
+    """
+    joined = any(entry.is_joined for entry in output.ledger if entry.simulation_id == simulation_id)
+    compare = lacking_tables if joined else differing_tables
     target, misfits = make_target([source], output, alone=alone)
     if source.path in misfits:
         return [misfits[source.path].reason]
@@ -248,6 +253,4 @@ def _differing(
         read_output(output.path) as connection,
         side_by_side(connection, source, target, folder) as (left, right),
     ):
-        is_joined = any(entry.is_joined for entry in output.entries().get(simulation_id, ()))
-        find = lacking_tables if is_joined else differing_tables
-        return list(find(connection, simulation_id, left, right))
+        return list(compare(connection, simulation_id, left, right))

@@ -1,4 +1,4 @@
-"""The ledger: what came from where, and what that says about a file that is met again.
+"""The ledger: what came from where, and what follows for a file that is met again.
 
 Only this module knows the columns of the table `merged_shards`, and what its JSON is made of.
 """
@@ -42,6 +42,7 @@ __all__ = [
 _IN_FILE = "simulations_in_file"
 _OWN_ID = "own_id"
 _JOINED = "joined"
+_DIGEST = "digest"
 
 Origin = tuple[str, "str | None"]
 """What a run came from: the hash of a file, and its id in there if the file holds several."""
@@ -54,7 +55,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What the ledger says of a simulation of a file.
+    """What the ledger records about a simulation of a file.
 
     Attributes:
         simulation_id: What was merged.
@@ -104,7 +105,7 @@ class Recalled:
 
     Attributes:
         path: The file.
-        entries: What the ledger says of each of its simulations.
+        entries: What the ledger records about its simulations.
     """
 
     path: Path
@@ -117,7 +118,7 @@ def path_text(path: Path) -> str:
 
 
 def expected_rows(entries: Iterable[LedgerEntry]) -> dict[str, Counter[str]]:
-    """Return the rows by table that each simulation has, as the ledger says.
+    """Return the rows by table that each simulation has, according to the ledger.
 
     Args:
         entries: The ledger, the oldest entry first.
@@ -277,7 +278,7 @@ def _choices(chosen: Choices) -> dict[str, Any]:
 def carry_history(
     connection: sqlite3.Connection, simulation_id: str, columns: Iterable[str]
 ) -> None:
-    """Bring along what the ledger of a merged input says: it is history.
+    """Bring along what the ledger of a merged input records: it is history.
 
     Args:
         connection: The output, with the input attached as `shard`.
@@ -298,7 +299,7 @@ def forget(connection: sqlite3.Connection, simulation_id: str) -> None:
 
 
 def summarize_ledger(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Return what a ledger says in all.
+    """Return a summary of a ledger.
 
     Returns:
         `files`, `first_merged` and `last_merged` (UTC), and how many entries there are by
@@ -314,7 +315,7 @@ def summarize_ledger(connection: sqlite3.Connection) -> dict[str, Any]:
     choices: Counter[str] = Counter()
     for software, chosen in connection.execute(f"SELECT software, choices FROM main.{LEDGER}"):
         versions[json.loads(software).get("farm-merge", "unknown")] += 1
-        choices.update(json.loads(chosen).keys() - {_IN_FILE, _OWN_ID})
+        choices.update(json.loads(chosen).keys() - {_IN_FILE, _OWN_ID, _DIGEST})
     return {
         "files": files,
         "first_merged": first,

@@ -13,7 +13,7 @@ from farm_merge.merge.ledger import recall
 from farm_merge.merge.options import Progress
 from farm_merge.merge.plan.exclusions import Exclusions
 from farm_merge.merge.plan.harmonize import harmonized
-from farm_merge.merge.plan.naming import with_names
+from farm_merge.merge.plan.naming import kept_names, with_names
 from farm_merge.merge.plan.output import look_at_output
 from farm_merge.merge.plan.parameters import with_parameters
 from farm_merge.merge.plan.plan import decide
@@ -43,7 +43,7 @@ __all__ = ["make_plan", "merge"]
 def merge(
     paths: Sequence[str | PathLike[str]], output: Path, options: Options, report: ReportProgress
 ) -> MergeReport:
-    """Merge files into an experiment database; `merge_shards` says what can be relied on."""
+    """Merge files into an experiment database; `merge_shards` describes what can be relied on."""
     started = time.perf_counter()
 
     def wait(holder: str) -> None:
@@ -54,7 +54,7 @@ def merge(
             plan, written = _plan_and_write(paths, output, options, folder, report)
         except DamagedGraftError as exc:
             # Row by row, the input that is to blame is found and named.
-            report(Progress("plan", 0, 0, f"copying row by row, since the check says: {exc}"))
+            report(Progress("plan", 0, 0, f"copying row by row, since the check found: {exc}"))
             by_rows = replace(options, engine="attach")
             plan, written = _plan_and_write(paths, output, by_rows, folder, report)
         merged = MergeReport.of(plan, written.simulations, written.left_out)
@@ -125,4 +125,5 @@ def make_plan(
     sources = excluded.without(named.sources, named.refused)
     excluded.require_no_bad(options.on_bad_shard)
     plan = decide(sources, known.values(), before, target, comparison, options)
-    return excluded.complete(without_idle_tables(plan, sources, folder), named.notes)
+    notes = (*named.notes, *kept_names(named, known.values(), rules.template))
+    return excluded.complete(without_idle_tables(plan, sources, folder), notes)

@@ -11,7 +11,7 @@ from tests.conftest import query
 from tests.merge.eras import write_era
 
 
-def test_inspect_says_what_files_are(run, make_shard, tmp_path):
+def test_inspect_shows_what_files_are(run, make_shard, tmp_path):
     make_shard("a")
     write_era(tmp_path / "shards" / "old.db", 3)
     (tmp_path / "shards" / "bad.db").write_text("nonsense")
@@ -67,7 +67,7 @@ def test_list_shows_the_simulations_and_in_what_they_differ(run, make_shard, tmp
     assert alone[2].split() == ["a", "completed", "7", "2", "rate=0.1,", "size.x=1"]
 
 
-def test_list_says_what_is_wrong_with_a_file(run, tmp_path):
+def test_list_reports_what_is_wrong_with_a_file(run, tmp_path):
     query(tmp_path / "other.db", "CREATE TABLE t (x)")
     (tmp_path / "text.db").write_text("no database, but text" * 100)
     for name in ("other.db", "text.db"):
@@ -76,7 +76,7 @@ def test_list_says_what_is_wrong_with_a_file(run, tmp_path):
         assert result.output.startswith(f"Error: {name}: ")
 
 
-def test_info_says_what_is_in_a_database_and_whether_it_is_in_order(run, make_shard):
+def test_info_shows_what_is_in_a_database_and_whether_it_is_in_order(run, make_shard):
     run(make_shard("a"), make_shard("b", status="failed"), "-o", "exp.db")
     result = run("info", "exp.db")
     assert result.exit_code == 0
@@ -190,5 +190,18 @@ def test_files_are_verified_with_the_options_of_their_merge(run, tmp_path):
     result = run("verify", "x.db", "runs", *options)
     assert result.exit_code == 0, result.output
     assert "2 simulations, 2 counted against the ledger, 4 compared with their files" in (
+        result.output
+    )
+
+
+def test_inspect_names_what_is_no_input_with_what_to_do(run, make_shard, tmp_path):
+    make_shard("a")
+    (tmp_path / "shards" / "duck").write_bytes(bytes(8) + b"DUCK" + bytes(100))
+    old = write_era(tmp_path / "shards" / "old.db", 2)
+    query(old, "INSERT INTO AgentStates SELECT * FROM AgentStates")
+    result = run("inspect", "shards")
+    assert result.exit_code == 3
+    assert "shards/duck: cannot be merged: is a DuckDB database; export it: " in result.output
+    assert "5 rows repeat a key (step_number, agent_id); --on-duplicate-row first or " in (
         result.output
     )

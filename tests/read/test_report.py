@@ -71,7 +71,7 @@ def test_pictures(experiment, tmp_path):
             assert len(list(drawn)) > 4
 
 
-def test_what_looks_like_markup_is_text_wherever_it_stands(make_shard, tmp_path):
+def test_what_looks_like_markup_is_text_wherever_it_is(make_shard, tmp_path):
     evil = "<img src=x onerror=alert(1)>'\"&</script>"
     for number in (1, 2):
         shard = make_shard(f"{number}{evil}", file=f"s{number}.db", status=evil, shift=number)

@@ -108,4 +108,4 @@ def require_health(reading: Reading) -> None:
     for argument in tables if reading.structure.virtual else ["(1)"]:
         (verdict,) = reading.ask(f"PRAGMA source.{check}{argument}")
         if verdict != "ok":
-            raise ShardError(f"damaged; SQLite's {check} says: {verdict}", path=reading.path)
+            raise ShardError(f"damaged; SQLite's {check} reports: {verdict}", path=reading.path)

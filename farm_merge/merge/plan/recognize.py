@@ -22,10 +22,52 @@ if TYPE_CHECKING:
     from farm_merge.merge.ledger import LedgerEntry, Origin
     from farm_merge.merge.plan.output import Output
 
-__all__ = ["Known", "KnownRuns", "doubles", "needed_whole", "origins_of", "read_histories"]
+__all__ = [
+    "Known",
+    "KnownRuns",
+    "Run",
+    "and_others",
+    "doubles",
+    "needed_whole",
+    "origins_of",
+    "read_histories",
+]
 
 _SHOWN = 5
 """How many simulations a note names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A simulation of an input.
+
+    Attributes:
+        source: The input.
+        number: Which of its simulations.
+    """
+
+    source: Input
+    number: int
+
+    @property
+    def simulation(self) -> SimulationInFile:
+        """What is known of it."""
+        return self.source.simulations[self.number]
+
+    @property
+    def path(self) -> Path:
+        """Where its file is."""
+        return self.source.path
+
+    @property
+    def key(self) -> tuple[Path, int]:
+        """What distinguishes it from all others."""
+        return self.path, self.number
+
+    @property
+    def origins(self) -> Iterator[Origin]:
+        """What it is to others that come from its file; nothing until that was read."""
+        return origins_of(self.source, self.simulation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +76,7 @@ class Known:
 
     Attributes:
         simulation_id: Its name in the output.
-        path: Where it came from, as the ledger says.
+        path: Where it came from, according to the ledger.
         where: Where it is known from, in words.
     """
 
@@ -59,7 +101,7 @@ class KnownRuns:
         """Add a run.
 
         Args:
-            entries: What a ledger says of where it came from.
+            entries: What a ledger records about where it came from.
             name: Its name in the output.
             where: Where it is known from.
         """
@@ -86,7 +128,7 @@ def origins_of(source: Input, simulation: SimulationInFile) -> Iterator[Origin]:
 
 
 def read_histories(sources: Iterable[Input]) -> dict[Path, dict[str, list[LedgerEntry]]]:
-    """Return what the ledgers of inputs say, by the ids of their simulations."""
+    """Return what the ledgers of inputs record, by the ids of their simulations."""
     histories: dict[Path, dict[str, list[LedgerEntry]]] = {}
     for source in sources:
         if source.has_history:
@@ -135,6 +177,11 @@ def doubles(output: Output, planned: Iterable[tuple[Input, SimulationInFile]]) -
             if origin in names:
                 names[origin][simulation.simulation_id] = None
     for found in dict.fromkeys(tuple(ids) for ids in names.values() if len(ids) > 1):
-        more = f" and {len(found) - _SHOWN:,} others" if len(found) > _SHOWN else ""
         ids = ", ".join(map(repr, found[:_SHOWN]))
+        more = and_others(len(found) - _SHOWN)
         yield f"{output.path}: simulations {ids}{more} come from files with equal bytes"
+
+
+def and_others(number: int) -> str:
+    """Return the end of a list that names all but so many; empty if it names all."""
+    return f" and {number:,} other{'s'[: number - 1]}" if number > 0 else ""

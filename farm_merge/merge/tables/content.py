@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from farm_merge.merge.tables.definition import ROW_NUMBER, folded
+from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.tokens import first_name
 from farm_merge.schema import CLOCK_COLUMNS
 from farm_merge.sqlite import quoted
@@ -72,7 +72,7 @@ def _differences(
         f" ON r.simulation_id = l.simulation_id AND {same_key}"
         f" WHERE l.simulation_id = :id AND (r.simulation_id IS NULL{differs}))"
     )
-    # A column that only one side has makes a difference where it says something.
+    # A column that only one side has makes a difference where it holds something.
     for schema, mine, theirs in (("main", columns, others), ("shard", others, columns)):
         for column in mine.keys() - theirs.keys():
             yield (
@@ -106,7 +106,8 @@ def _lacking(table: str, left: TableDefinition | None, right: TableDefinition) -
     name = quoted(table)
     if left is None:
         return f"SELECT EXISTS (SELECT 1 FROM shard.{name} WHERE simulation_id = :id)"
-    ignored = {*CLOCK_COLUMNS.get(table, ()), *([ROW_NUMBER] if right.is_numbered else [])}
+    numbers = map(folded, right.key_names if right.is_numbered else ())
+    ignored = {*CLOCK_COLUMNS.get(table, ()), *numbers}
     present = {folded(column.name) for column in left.stored}
     columns = {folded(column.name): column.name for column in (*left.stored, *right.stored)}
     brought = {folded(column.name) for column in right.stored}

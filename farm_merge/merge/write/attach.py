@@ -62,6 +62,6 @@ def copy_simulation(
         register(connection, planned, experiment, output, shard)
         if verification != "none":
             require_counts(connection, simulation_id, shard.content, before + Counter(counts))
-        if verification == "content" and not planned.joins:
-            require_same(connection, simulation_id, output, shard)
+        if verification == "content":
+            require_same(connection, simulation_id, output, shard, joined=planned.joins)
         require_unchanged(planned.source.file)

@@ -71,8 +71,14 @@ def render_page(database: Path, runs: Runs, charts: Sequence[Chart], where: Sequ
         simulations=_simulations(runs),
         origins=_origins(facts["ledger"], runs),
         ledger=[
-            (it.simulation_id, it.source_path, it.source_schema, it.merged_at, it.fingerprint)
-            for it in ledger
+            (
+                entry.simulation_id,
+                entry.source_path,
+                entry.source_schema,
+                entry.merged_at,
+                entry.fingerprint,
+            )
+            for entry in ledger
         ],
         specs={chart.name: spec(chart, legend=False) for chart in charts},
         vega=_vega(),

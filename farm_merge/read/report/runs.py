@@ -36,7 +36,7 @@ _OUTCOMES = {
 _MOST_READ, _MOST_METRICS, _MOST_OUTCOMES = 20, 6, 3
 
 MOST_SETS = 8
-"""More lines than that in one chart cannot be told apart."""
+"""More lines than that in one chart cannot be distinguished."""
 
 _POINTS = 100
 """Steps of a run that are drawn."""

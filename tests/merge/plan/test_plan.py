@@ -83,7 +83,7 @@ def test_nothing_is_compared_that_needs_not_be():
     ]
 
 
-def test_a_ledger_without_its_simulation_says_nothing():
+def test_a_ledger_without_its_simulation_proves_nothing():
     before = output(ledger=[entry("gone", fingerprint="f")])
     before = before.__class__(before.path, before.structure, frozenset({"x"}), before.ledger)
     assert actions(decided(shard("gone.db", fingerprint="f"), before=before)) == [
@@ -243,7 +243,7 @@ def test_the_word_running_is_no_evidence():
     assert actions(decided(shard("a.db", run("a", "running")))) == [("a.db", "a", Action.COPY)]
 
 
-def test_what_is_written_carries_what_its_file_says():
+def test_what_is_written_carries_what_its_file_holds():
     plan = decided(
         source(
             "two.db",
@@ -328,3 +328,14 @@ def test_everything_that_cannot_be_merged_is_one_error():
         "  b.db: is text",
         "put them right, or leave them out with on_bad_shard='skip'",
     ]
+
+
+@pytest.mark.parametrize("join", [False, True])
+def test_advice_about_a_conflict_leads_on(join):
+    comparison = Comparison(clashing=[("b.db", "a.db")])
+    sources = shard("a.db", fingerprint="1"), shard("b.db", run("a"), fingerprint="2")
+    with pytest.raises(ConflictError) as caught:
+        decided(*sources, comparison=comparison, join=join)
+    remedy = caught.value.remedy
+    assert "`on_conflict=skip`" in remedy
+    assert ("`on_conflict=replace`" in remedy, "`join`" in remedy) == (not join, not join)

@@ -20,22 +20,28 @@ def columns(found):
 
 
 @pytest.mark.parametrize(
-    ("have", "new", "expected"),
+    ("have", "new", "expected", "lost"),
     [
-        ("v INT", "v INT", "v INT"),
-        ("v INT NOT NULL", "v INT", "v INT"),
-        ("v INT", "v INT NOT NULL", "v INT"),
-        ("v INT NOT NULL", "v INT NOT NULL", "v INT NOT NULL"),
-        ("v INT DEFAULT 5", "v INT DEFAULT 6", "v INT"),
-        ("v INT CHECK (v > 0) DEFAULT 5", "v INT DEFAULT 5", "v INT DEFAULT 5"),
-        ("v COLLATE NOCASE", "v", "v COLLATE NOCASE"),  # the order of the rows that are there
-        ("v", "v COLLATE NOCASE", "v"),
+        ("v INT", "v INT", "v INT", ""),
+        ("v INT NOT NULL", "v INT", "v INT", "NOT NULL of v"),
+        ("v INT", "v INT NOT NULL", "v INT", "NOT NULL of v"),
+        ("v INT NOT NULL", "v INT NOT NULL", "v INT NOT NULL", ""),
+        ("v INT DEFAULT 5", "v INT DEFAULT 6", "v INT", ""),
+        (
+            "v INT CHECK (v > 0) DEFAULT 5",
+            "v INT DEFAULT 5",
+            "v INT DEFAULT 5",
+            "CHECK (v > 0) of v",
+        ),
+        ("v COLLATE NOCASE", "v", "v COLLATE NOCASE", ""),  # the order of the rows that are there
+        ("v", "v COLLATE NOCASE", "v", ""),
     ],
 )
-def test_a_column_keeps_what_both_ask_for(have, new, expected):
+def test_a_column_keeps_what_both_ask_for(have, new, expected, lost):
     found = reconciled(f"{KEY}, {have}", f"{KEY}, {new}")
     assert columns(found)[1] == expected
-    assert (found.refusal, found.notes) == ("", ())
+    note = f"table t does not ask for {lost}, since not all files do"
+    assert (found.refusal, found.notes) == ("", (note,) if lost else ())
 
 
 def test_what_one_lacks_is_null():
@@ -46,15 +52,19 @@ def test_what_one_lacks_is_null():
 def test_what_the_new_one_has_more_is_added_without_constraints():
     found = reconciled(KEY, f"a TEXT NOT NULL UNIQUE, {KEY}, b AS (a)")
     assert columns(found) == ["k INT", "a TEXT"]
-    assert found.notes == ("computed column b of t is not carried",)
+    assert found.notes == (
+        "computed column b of t is not carried",
+        'table t does not ask for NOT NULL of a, UNIQUE ("a"), since not all files do',
+    )
 
 
-@pytest.mark.parametrize(("declared", "becomes"), [("TEXT", "TEXT"), ("int", "int"), ("", "ANY")])
-def test_a_strict_table_gains_columns_of_its_types(declared, becomes):
-    have, new = table(KEY, "STRICT"), table(f"{KEY}, v {declared}")
-    found = reconcile(have, new, "T", is_ours=False, is_there=True)
-    assert columns(found) == ["k INT", f"v {becomes}"]
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_strict_table_gains_columns_of_another_and_stays_strict(is_there):
+    have, new = table(KEY, "STRICT"), table(f"{KEY}, v ANY", "STRICT")
+    found = reconcile(have, new, "T", is_ours=False, is_there=is_there)
+    assert columns(found) == ["k INT", "v ANY"]
     assert found.table.strict
+    assert not found.notes
 
 
 @pytest.mark.parametrize(
@@ -102,9 +112,11 @@ def test_keys_that_differ_in_direction_and_case_are_the_same():
 def test_uniques_checks_and_references_stay_where_both_have_them():
     both = "UNIQUE (v), CHECK (v > 0), FOREIGN KEY (v) REFERENCES p (k)"
     have = f"{KEY}, v INT, {both}, UNIQUE (v, k), CHECK (v < 9), FOREIGN KEY (v) REFERENCES q (k)"
-    found = reconciled(have, f"{KEY}, v INT, {both}").table
-    assert (found.uniques, found.checks) == ((('"v"',),), ("(v > 0)",))
-    assert [key.parent for key in found.foreign_keys] == ["p"]
+    found = reconciled(have, f"{KEY}, v INT, {both}")
+    assert (found.table.uniques, found.table.checks) == ((('"v"',),), ("(v > 0)",))
+    assert [key.parent for key in found.table.foreign_keys] == ["p"]
+    lost = 'UNIQUE ("v", "k"), CHECK (v < 9), (v) REFERENCES q'
+    assert found.notes == (f"table t does not ask for {lost}, since not all files do",)
     assert reconciled(have, have).table == table(have)
 
 
@@ -119,9 +131,21 @@ def test_what_is_unique_in_an_output_stays_unique():
 
 def test_a_table_is_strict_where_both_are():
     have, new = table(f"{KEY}, v INT", "STRICT"), table(f"{KEY}, v INT")
-    assert not reconcile(have, new, "T", is_ours=False, is_there=False).table.strict
-    assert reconcile(have, have, "T", is_ours=False, is_there=False).table.strict
-    assert reconcile(have, new, "T", is_ours=False, is_there=True).table.strict
+    other = table(f"{KEY}, v TEXT", "STRICT")
+    for is_there in (True, False):
+        assert reconcile(have, have, "T", is_ours=False, is_there=is_there).table.strict
+        for loose in (new, other):
+            found = reconcile(have, loose, "T", is_ours=False, is_there=is_there)
+            assert not found.table.strict
+            assert "table t is not STRICT" in found.notes[0]
+
+
+def test_a_column_of_any_type_has_no_type_where_a_table_is_not_strict():
+    """There, ANY is a name like others, and makes numbers of texts that look like some."""
+    strict, loose = table(f"{KEY}, v ANY", "STRICT"), table(f"{KEY}, w")
+    for have, new in ((strict, loose), (loose, strict)):
+        found = reconcile(have, new, "T", is_ours=False, is_there=False)
+        assert {"v", "w"} == {text.strip() for text in columns(found)[1:]}
 
 
 def test_a_column_that_is_computed_here_and_stored_there_is_refused():
@@ -173,4 +197,3 @@ def test_no_table_gets_more_columns_than_sqlite_allows(more, fits):
 )
 def test_an_output_is_stricter_in_what_cannot_be_loosened(have, new, stricter):
     assert is_stricter(table(have), table(new)) == stricter
-    assert is_stricter(table(f"{KEY}, v INT", "STRICT"), table(f"{KEY}, v INT"))
