@@ -20,7 +20,6 @@ __all__ = [
     "MODEL_VARS",
     "collector_of",
     "described",
-    "index_names",
     "log_agents",
     "log_model",
     "log_tables",
@@ -28,7 +27,6 @@ __all__ = [
     "plain_step",
     "seed_of",
     "steps_of",
-    "type_table",
 ]
 
 MODEL_VARS, AGENT_VARS = "model_vars", "agent_vars"
@@ -119,7 +117,7 @@ def steps_of(model: Any) -> list[int | float]:
     return list(range(first, first + number))
 
 
-def index_names(reporters: Iterable[str], *names: str) -> tuple[str, ...]:
+def _index_names(reporters: Iterable[str], *names: str) -> tuple[str, ...]:
     """Return names for the columns of an index that no reporter has."""
     taken = {str(reporter).lower() for reporter in reporters}
     free = []
@@ -130,7 +128,7 @@ def index_names(reporters: Iterable[str], *names: str) -> tuple[str, ...]:
     return tuple(free)
 
 
-def type_table(agent_type: type) -> str:
+def _type_table(agent_type: type) -> str:
     """Return the table of the reporters of a type of agents."""
     return f"{AGENT_VARS}_{agent_type.__name__}"
 
@@ -145,7 +143,7 @@ def log_model(logger: DataLogger, collector: Any, steps: Sequence[int | float], 
         first: Which of them is the first that is not logged.
     """
     reporters = [str(name) for name in collector.model_vars]
-    (step,) = index_names(reporters, "step")
+    (step,) = _index_names(reporters, "step")
     columns = [steps[first:], *(values[first:] for values in collector.model_vars.values())]
     _log(logger, MODEL_VARS, (step, *reporters), columns)
 
@@ -164,7 +162,7 @@ def log_agents(logger: DataLogger, collector: Any, wanted: Callable[[int | float
     by_type = collector._agenttype_records  # noqa: SLF001
     for agent_type, functions in collector.agenttype_reporters.items():
         of_type = ((step, found.get(agent_type, ())) for step, found in by_type.items())
-        _log_records(logger, type_table(agent_type), [*functions], of_type, wanted)
+        _log_records(logger, _type_table(agent_type), [*functions], of_type, wanted)
 
 
 def _log_records(
@@ -174,7 +172,7 @@ def _log_records(
     records: Iterable[tuple[Any, Sequence[tuple[Any, ...]]]],
     wanted: Callable[[int | float], bool],
 ) -> None:
-    index = index_names(reporters, "step", "agent_id")
+    index = _index_names(reporters, "step", "agent_id")
     names = (*index, *reporters)
     waiting: list[tuple[Any, ...]] = []
     for step, rows in records:
