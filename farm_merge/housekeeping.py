@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from farm_merge.errors import FarmMergeError, InvalidOptionError, OutputError
+from farm_merge.merge.inputs.running import OpenFiles
 from farm_merge.merge.tables.changes import change
 from farm_merge.merge.tables.structure import read_structure, registry
 from farm_merge.merge.write.registry import column_list, remove_simulation
 from farm_merge.progress import silent
-from farm_merge.publish import building, existing_output, locked, new_folder, sync, workshop
-from farm_merge.read.open import reading, reading_rows
+from farm_merge.publish import building, existing_output, locked, new_folder, workshop
+from farm_merge.read.open import at_rest, reading, reading_rows
 from farm_merge.read.where import chosen_simulations, parsed_parameters
 from farm_merge.schema import LEDGER, create_schema
 from farm_merge.sqlite import attached, connect, file_uri, quoted, sqlite3, transaction
@@ -161,20 +162,40 @@ def split_database(
         OutputError, ShardError: If something cannot be read or written.
     """
     path, folder, progress = Path(database), Path(folder), progress or silent
-    with reading_rows(path) as db:
-        structure = read_structure(db.conn)
+    if dry_run:
+        return _parts(path, path, by)
+    with (
+        writing(folder),
+        new_folder(folder) as partial,
+        at_rest(path, partial.parent, OpenFiles()) as whole,
+    ):
+        files = _parts(path, whole, by)
+        with reading(whole) as connection:
+            structure = read_structure(connection)
+        for number, (name, ids) in enumerate(files.items(), start=1):
+            _write_part(partial / name, whole, structure, ids)
+            progress(number, len(files))
+    return files
+
+
+def _parts(path: Path, whole: Path, by: str | None) -> dict[str, list[str]]:
+    """Return the simulations that belong into each file, by its name.
+
+    Args:
+        path: The database.
+        whole: Where it is read.
+        by: A parameter.
+
+    Raises:
+        FarmMergeError: If no simulation has that parameter, or two files would get one name.
+    """
+    with reading_rows(whole) as db:
         groups = _groups(db, by)
     files = {_file_name(name): ids for name, ids in groups.items()}
     if len({name.casefold() for name in files}) < len(groups):
         raise FarmMergeError(
             "two of the files would get one name", path=path, remedy="rename a simulation"
         )
-    if dry_run:
-        return files
-    with writing(folder), new_folder(folder) as partial:
-        for number, (name, ids) in enumerate(files.items(), start=1):
-            _write_part(partial / name, path, structure, ids)
-            progress(number, len(files))
     return files
 
 
@@ -255,4 +276,3 @@ def _write_part(part: Path, database: Path, structure: Structure, ids: list[str]
             f"INSERT INTO main.experiments ({columns}) SELECT {columns} FROM whole.experiments"
             " WHERE experiment_id IN (SELECT experiment_id FROM main.simulations)"
         )
-    sync(part)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ShardError
+from farm_merge.merge.inputs import snapshot
 from farm_merge.read.where import selection
 from farm_merge.schema import is_current
 from farm_merge.sqlite import column_types, connect, file_uri, quoted, sqlite3, table_names
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlite_utils import Database
 
-__all__ = ["frame", "query", "reading", "reading_rows"]
+    from farm_merge.merge.inputs.running import OpenFiles
+
+__all__ = ["at_rest", "frame", "query", "reading", "reading_rows"]
 
 
 @contextmanager
@@ -54,6 +57,25 @@ def reading_rows(database: str | PathLike[str]) -> Iterator[Database]:
 
     with reading(database) as connection:
         yield Database(connection, execute_plugins=False)
+
+
+@contextmanager
+def at_rest(database: str | PathLike[str], folder: Path, open_files: OpenFiles) -> Iterator[Path]:
+    """Yield a file with what is committed in a shard or experiment database, which stays as it is.
+
+    Args:
+        database: The database.
+        folder: A private folder for a copy, if it is in use.
+        open_files: What other processes have open.
+
+    Raises:
+        ShardError: As `reading` does, or if it changed meanwhile.
+    """
+    path = Path(database)
+    with reading(path):
+        pass  # it is one of ours, and nothing in it is half done
+    with snapshot.at_rest(path, folder, open_files) as place:
+        yield place
 
 
 @contextmanager

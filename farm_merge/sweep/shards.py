@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from farm_merge.database import SimulationDatabase
-from farm_merge.publish import require_usable
+from farm_merge.publish import publish_new
 from farm_merge.simulation import run_simulation
 from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri
 
@@ -66,5 +66,5 @@ def simulate_run(folder: Path, experiment_id: str, run: Run) -> None:
 def _publish(temporary: Path, shard: Path) -> None:
     with closing(connect(file_uri(temporary))) as connection:
         connection.execute("UPDATE simulations SET simulation_db_path = ?", [str(shard)])
-    require_usable(shard)  # a WAL that is there alone would be replayed over it
-    temporary.rename(shard)
+    publish_new(temporary, shard)  # the lock of the sweep is that of all its shards
+    temporary.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +51,9 @@ __all__ = [
     "opened",
     "readable",
     "require_unchanged",
-    "snapshot",
 ]
 
 _CHUNK_BYTES = 1 << 20
-
-_PATIENCE_SECONDS = 10
-"""How long a run may keep readers out before its file is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,41 +294,6 @@ def readable(file: InputFile) -> Iterator[str]:
                 raise ShardError(f"SQLite cannot read it ({exc})", path=file.path) from exc
             uri = file_uri(twin)
         yield uri
-
-
-def snapshot(path: Path, copy: Path) -> InputFile:
-    """Copy what is committed in a file that a run is writing, as any reader of it would see it.
-
-    This is the one way in which an input is opened together with its run: SQLite's own locks keep
-    the two apart.
-
-    Raises:
-        ShardError: If SQLite cannot read the file.
-    """
-    identity = identify(path)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-
-    def give_up(_: int, remaining: int, total: int) -> None:
-        if remaining == total and time.monotonic() > deadline:
-            raise TimeoutError
-
-    try:
-        with (
-            closing(connect(file_uri(path, mode="ro"), timeout=1)) as live,
-            closing(connect(file_uri(copy))) as taken,
-        ):
-            # In one step: one that is interrupted starts anew whenever the run commits.
-            live.backup(taken, pages=-1, progress=give_up)
-            taken.execute("PRAGMA journal_mode=DELETE")
-    except TimeoutError as exc:
-        raise StillWrittenError(
-            f"its run has held a lock for {_PATIENCE_SECONDS} seconds that keeps readers out",
-            path=path,
-            remedy="merge it when the run has ended",
-        ) from exc
-    except sqlite3.DatabaseError as exc:
-        raise ShardError(f"SQLite cannot read it ({exc})", path=path) from exc
-    return InputFile(path, identity, look_at(copy).header, snapshot=copy)
 
 
 def has_graftable_pages(file: InputFile, smallest: int, largest: int) -> bool:

@@ -6,9 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError, StillWrittenError
-from farm_merge.merge.inputs.file import look_into, snapshot
+from farm_merge.merge.inputs.file import look_into
 from farm_merge.merge.inputs.inspect import inspect_briefly, inspect_file
 from farm_merge.merge.inputs.running import OpenFiles, with_evidence
+from farm_merge.merge.inputs.snapshot import snapshot
 from farm_merge.merge.options import Progress
 from farm_merge.workers import prefetched
 
@@ -115,12 +116,21 @@ class Survey:
 
     def _inspect(self, path: Path) -> Input:
         try:
-            source = inspect_file(look_into(path, self._folder), self._options)
+            source = self._inspect_in_place(look_into(path, self._folder))
         except StillWrittenError:
             if not self._options.include_running:
                 raise
             return self._inspect_snapshot(path)
         return with_evidence(source, self._open_files, self._options.settle)
+
+    def _inspect_in_place(self, file: InputFile) -> Input:
+        """Inspect a file; what seems damaged while a process may write it is half written."""
+        try:
+            return inspect_file(file, self._options)
+        except ShardError as exc:
+            if isinstance(exc, StillWrittenError) or not self._open_files.writer(file):
+                raise
+            raise StillWrittenError(exc.reason, path=file.path, remedy=exc.remedy) from exc
 
     def _inspect_snapshot(self, path: Path) -> Input:
         self._copies += 1

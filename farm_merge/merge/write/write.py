@@ -70,7 +70,7 @@ def write_plan(plan: Plan, options: Options, folder: Path, report: ReportProgres
         if not plan.output.is_new:
             writer.extend()
         elif plan.to_write:
-            with new_output(output) as partial:
+            with new_output(output, folder) as partial:
                 writer.build(partial)
     except DamagedGraftError as exc:
         if options.engine != "attach":

@@ -25,7 +25,7 @@ from farm_merge.merge.inputs.file import (
     opened,
     require_unchanged,
 )
-from farm_merge.merge.inputs.file import snapshot as snapshot_of
+from farm_merge.merge.inputs.snapshot import snapshot as snapshot_of
 from farm_merge.sqlite import sqlite3
 from tests.conftest import as_nobody, content, query, write_shard
 from tests.merge.checks import snapshot
@@ -248,7 +248,7 @@ def test_a_snapshot_of_a_damaged_file_is_refused_by_its_name(file):
 
 
 def test_a_run_that_keeps_readers_out_for_good_is_left_alone(file, monkeypatch):
-    monkeypatch.setattr("farm_merge.merge.inputs.file._PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("farm_merge.merge.inputs.snapshot._PATIENCE_SECONDS", 0)
     with closing(sqlite3.connect(str(file), isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StillWrittenError, match="keeps readers out"):
