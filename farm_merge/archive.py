@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError, InvalidOptionError, ShardError, StillWrittenError
-from farm_merge.housekeeping import Sizes, writing
+from farm_merge.housekeeping import Sizes
 from farm_merge.merge.inputs.running import is_locked
 from farm_merge.merge.inputs.snapshot import held, snapshot
 from farm_merge.progress import silent
-from farm_merge.publish import locked, new_output, workshop
+from farm_merge.publish import locked, new_output, workshop, writing
 from farm_merge.read.open import reading
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _pack(source: FileIO, packed: Path, level: int, progress: ReportCount) -> in
             stream.write(chunk)
             size += len(chunk)
             progress(size, total)
-        stream.close()
+        stream.close()  # type: ignore[no-untyped-call]
         seal = json.dumps({"sha256": digest.hexdigest(), "size_bytes": size}).encode()
         file.write(struct.pack("<II", _SKIPPABLE_FRAME, len(seal)) + seal)
     return size

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from farm_merge.errors import FarmMergeError, InvalidOptionError, OutputError
+from farm_merge.errors import FarmMergeError, InvalidOptionError
 from farm_merge.merge.inputs.running import OpenFiles
 from farm_merge.merge.tables.changes import change
 from farm_merge.merge.tables.structure import read_structure, registry
 from farm_merge.merge.write.registry import column_list, remove_simulation
 from farm_merge.progress import silent
-from farm_merge.publish import building, existing_output, locked, new_folder, workshop
+from farm_merge.publish import building, existing_output, locked, new_folder, workshop, writing
 from farm_merge.read.open import at_rest, reading, reading_rows
 from farm_merge.read.where import chosen_simulations, parsed_parameters
 from farm_merge.schema import LEDGER, create_schema
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.progress import ReportCount
 
-__all__ = ["Sizes", "remove_simulations", "split_database", "vacuum_database", "writing"]
+__all__ = ["Sizes", "remove_simulations", "split_database", "vacuum_database"]
 
 _LONGEST_NAME_BYTES = 200
 
@@ -42,21 +42,6 @@ class Sizes:
 
     before: int
     after: int
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file in what SQLite or the system raises against writing it.
-
-    Raises:
-        OutputError: In the place of their errors.
-    """
-    try:
-        yield
-    except sqlite3.DatabaseError as exc:
-        raise OutputError(f"SQLite cannot write it ({exc})", path=path) from exc
-    except OSError as exc:
-        raise OutputError(f"cannot be written ({exc.strerror or exc})", path=path) from exc
 
 
 def remove_simulations(

@@ -14,6 +14,7 @@ from farm_merge.publish.output import (
     require_usable,
     settle,
     settle_output,
+    writing,
 )
 from farm_merge.publish.workshop import is_workshop, workshop
 
@@ -33,4 +34,5 @@ __all__ = [
     "settle_output",
     "sync",
     "workshop",
+    "writing",
 ]

@@ -91,12 +91,12 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: If something other than an empty folder is there, or it cannot be made.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise OutputError(
-            "is there already, and not empty", path=folder, remedy="choose another folder"
-        )
     try:
         with locked(folder, _refuse(folder)), workshop(folder) as shop:
+            if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+                raise OutputError(
+                    "is there already, and not empty", path=folder, remedy="choose another folder"
+                )
             partial = shop / _PARTIAL
             partial.mkdir()
             yield partial

@@ -22,6 +22,7 @@ __all__ = [
     "require_usable",
     "settle",
     "settle_output",
+    "writing",
 ]
 
 
@@ -102,10 +103,30 @@ def read_output(output: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file in what SQLite or the system raises against writing it.
+
+    Raises:
+        OutputError: In the place of their errors.
+    """
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise OutputError(f"SQLite cannot write it ({exc})", path=path) from exc
+    except OSError as exc:
+        raise OutputError(f"cannot be written ({exc.strerror or exc})", path=path) from exc
+    except MemoryError as exc:
+        raise OutputError("there is not enough memory to write it", path=path) from exc
+
+
+@contextmanager
 def building(partial: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to a database that nobody else can have open, and nobody would miss."""
     with closing(connect(file_uri(partial))) as connection:
         make_disposable(connection)
+        # Without a journal, to roll back what was spilled from the cache would destroy the file:
+        # an input that turns out damaged must cost itself alone.
+        connection.execute("PRAGMA main.journal_mode=MEMORY")
         connection.execute("PRAGMA cache_size=-65536")
         yield connection
 

@@ -35,10 +35,7 @@ def reading(database: str | PathLike[str]) -> Iterator[sqlite3.Connection]:
     _roll_back(path)
     try:
         with closing(connect(file_uri(path, mode="ro"), read_only=True)) as connection:
-            if not is_current(connection):
-                raise ShardError(
-                    "not a database of today's schema", path=path, remedy="merge it first"
-                )
+            _require_current(path, connection)
             # ATTACH would make the file that it names.
             connection.set_authorizer(_refuse_attach)
             yield connection
@@ -128,6 +125,19 @@ def frame(
         where, values = selection(columns, chosen, steps)
         cursor = connection.execute(f"SELECT * FROM {quoted(table)}{where}", values)
         return pd.DataFrame(cursor.fetchall(), columns=columns)
+
+
+def _require_current(path: Path, connection: sqlite3.Connection) -> None:
+    if is_current(connection):
+        return
+    if table_names(connection):
+        raise ShardError("not a database of today's schema", path=path, remedy="merge it first")
+    if not is_current(connection):  # it may have been made between the two looks
+        raise ShardError(
+            "has no tables: it is being made, or whoever made it was stopped",
+            path=path,
+            remedy="try again",
+        )
 
 
 def _roll_back(path: Path) -> None:

@@ -11,14 +11,16 @@ import pytest
 from farm_merge.errors import OutputError
 from farm_merge.merge import merge_shards
 from farm_merge.publish import (
+    building,
     existing_output,
     read_output,
     require_experiment,
     require_usable,
     settle_output,
+    writing,
 )
 from farm_merge.schema import SHARD_MARK
-from farm_merge.sqlite import sqlite3
+from farm_merge.sqlite import sqlite3, transaction
 from tests.conftest import query
 from tests.publish.checks import names
 
@@ -149,3 +151,45 @@ def test_an_output_of_a_merge_is_one_also_from_before_there_was_a_mark(output):
     require_experiment(output)
     query(output, f"PRAGMA application_id = {SHARD_MARK}")
     require_experiment(output)
+
+
+# What is built
+
+
+def test_what_is_rolled_back_after_it_was_spilled_leaves_the_rest_whole(tmp_path):
+    with building(tmp_path / "new.db") as connection:
+        connection.execute("CREATE TABLE t (k INTEGER PRIMARY KEY, v) WITHOUT ROWID")
+        rows = ((number, "x" * 100) for number in range(1000))
+        with transaction(connection):
+            connection.executemany("INSERT INTO t VALUES (?, ?)", rows)
+        connection.execute("PRAGMA cache_size=10")
+
+        def fail():
+            with transaction(connection):
+                connection.execute("UPDATE t SET v = 'y' || v")
+                connection.execute("DELETE FROM t WHERE k % 3")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT count(*), max(v) FROM t").fetchone() == (1000, "x" * 100)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(5, "Input/output error"), "cannot be written (Input/output error)"),
+        (sqlite3.OperationalError("disk is full"), "SQLite cannot write it (disk is full)"),
+        (sqlite3.InterfaceError("odd"), "SQLite cannot write it (odd)"),
+        (MemoryError(), "there is not enough memory to write it"),
+    ],
+)
+def test_what_a_machine_refuses_is_named_with_the_file(tmp_path, error, reason):
+    def fail():
+        with writing(tmp_path / "exp.db"):
+            raise error
+
+    with pytest.raises(OutputError) as caught:
+        fail()
+    assert (caught.value.path, caught.value.reason) == (tmp_path / "exp.db", reason)

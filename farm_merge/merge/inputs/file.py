@@ -257,11 +257,25 @@ def opened(file: InputFile) -> Iterator[sqlite3.Connection]:
             with closing(connect()) as connection:
                 connection.execute("ATTACH DATABASE ? AS source", (uri,))
                 connection.execute("PRAGMA query_only=ON")
+                _require_names(file.path, connection)
                 add_collations(connection, read_structure(connection, "source").collations)
                 yield connection
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:  # its words may be damaged too
+        except (sqlite3.Error, UnicodeDecodeError) as exc:  # its words may be damaged too
             identify(file.path)  # it may have gone meanwhile
             raise ShardError(f"SQLite cannot read it ({exc})", path=file.path) from exc
+
+
+def _require_names(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a name that cannot be written in a statement.
+
+    Raises:
+        ShardError: If there is one.
+    """
+    (nul,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM source.sqlite_schema WHERE instr(name, char(0)))"
+    ).fetchone()
+    if nul:
+        raise ShardError("a name in its schema holds a NUL character", path=path)
 
 
 @contextmanager
@@ -281,7 +295,7 @@ def readable(file: InputFile) -> Iterator[str]:
             folder = stack.enter_context(TemporaryDirectory(prefix="farm-merge-"))
             before = identify(path)
             for part in (path, *(companion for companion, _ in beside)):
-                shutil.copyfile(part, Path(folder, part.name))
+                _copy(file.path, part, Path(folder, part.name))
             if identify(path) != before or companions(path) != beside:
                 raise _still_written(file.path)
             uri = file_uri(Path(folder, path.name))
@@ -290,10 +304,21 @@ def readable(file: InputFile) -> Iterator[str]:
             twin = Path(folder, "utf-8.db")
             try:
                 transcode(uri, twin)
-            except sqlite3.DatabaseError as exc:
+            except (sqlite3.Error, sqlite3.Warning, ValueError) as exc:  # a name with a NUL
                 raise ShardError(f"SQLite cannot read it ({exc})", path=file.path) from exc
             uri = file_uri(twin)
         yield uri
+
+
+def _copy(path: Path, part: Path, copy: Path) -> None:
+    try:
+        shutil.copyfile(part, copy)
+    except OSError as exc:
+        raise ShardError(
+            f"cannot be copied, which it takes to read it ({exc.strerror})",
+            path=path,
+            remedy="let the environment's TMPDIR name a folder with more room",
+        ) from exc
 
 
 def has_graftable_pages(file: InputFile, smallest: int, largest: int) -> bool:

@@ -87,11 +87,7 @@ class Survey:
 
     def add(self, source: Input) -> None:
         """Add an input, or what is committed in one that seems to be written, if that is wanted."""
-        source = with_evidence(source, self._open_files, self._options.settle)
-        if self._options.include_running and any(run.evidence for run in source.simulations):
-            self._keep(source.path, self._inspect_snapshot)
-        else:
-            self.sources.append(source)
+        self._keep(source.path, lambda _: self._with_evidence(source))
 
     def inspect(self, path: Path) -> None:
         """Inspect a file, or what is committed in one that is being written if that is wanted."""
@@ -121,7 +117,14 @@ class Survey:
             if not self._options.include_running:
                 raise
             return self._inspect_snapshot(path)
-        return with_evidence(source, self._open_files, self._options.settle)
+        return self._with_evidence(source)
+
+    def _with_evidence(self, source: Input) -> Input:
+        """Return an input with the evidence that it is written, or a snapshot of it then."""
+        source = with_evidence(source, self._open_files, self._options.settle)
+        if self._options.include_running and any(run.evidence for run in source.simulations):
+            return self._inspect_snapshot(source.path)
+        return source
 
     def _inspect_in_place(self, file: InputFile) -> Input:
         """Inspect a file; what seems damaged while a process may write it is half written."""

@@ -45,23 +45,30 @@ def transcode(uri: str, twin: Path) -> None:
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"damaged: {verdict}")
         schema = old.execute(
-            "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+            "SELECT type, name, tbl_name, sql, rootpage FROM sqlite_schema WHERE sql IS NOT NULL"
             " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         ).fetchall()
         old.text_factory = ExactText
+        new.set_authorizer(_refuse_modules)
         new.execute("BEGIN")
         for pragma in ("application_id", "user_version"):
             (value,) = old.execute(f"PRAGMA {pragma}").fetchone()
             new.execute(f"PRAGMA {pragma} = {value}")
         rest = []
-        for kind, name, table, sql in schema:
-            if kind == "table" and not sql.upper().startswith("CREATE VIRTUAL"):
+        for kind, name, table, sql, root in schema:
+            if kind == "table" and root:
                 new.execute(sql)
                 _copy(old, new, name)
             else:
                 rest.append((kind, name, table, sql))
         _enter(new, rest)
         new.execute("COMMIT")
+
+
+def _refuse_modules(action: int, *_: object) -> int:
+    """Let no statement of a file make a virtual table, however it is written."""
+    is_module = action == sqlite3.SQLITE_CREATE_VTABLE
+    return sqlite3.SQLITE_DENY if is_module else sqlite3.SQLITE_OK
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
