@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["hold", "locked"]
 
 _HOLDER = re.compile(r"process \d+ on [\w.-]*")
+_TORN = re.compile(r"p?r?o?c?e?s?s? ?\d* ?o?n? ?[\w.-]*")
+"""What is there if its holder was killed while it wrote that."""
+
 _LONGEST_HOLDER_BYTES = 200
 
 
@@ -113,8 +116,12 @@ def _require_plain(path: Path, descriptor: int) -> None:
 
 def _holder(descriptor: int) -> str:
     """Return what a lock says about its holder; empty if that is nothing of ours."""
-    text = os.pread(descriptor, _LONGEST_HOLDER_BYTES, 0).decode(errors="replace")
+    text = _text(descriptor)
     return text if _HOLDER.fullmatch(text) else ""
+
+
+def _text(descriptor: int) -> str:
+    return os.pread(descriptor, _LONGEST_HOLDER_BYTES, 0).decode(errors="replace")
 
 
 def _sign(path: Path, descriptor: int) -> None:
@@ -123,7 +130,7 @@ def _sign(path: Path, descriptor: int) -> None:
     Raises:
         OutputError: If the file holds something else.
     """
-    if os.fstat(descriptor).st_size and not _holder(descriptor):
+    if not _TORN.fullmatch(_text(descriptor)):
         raise _not_a_lock(path)
     with suppress(OSError):  # a full disk, or the lock of another user
         os.ftruncate(descriptor, 0)

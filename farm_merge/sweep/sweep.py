@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from farm_merge.errors import ConflictError, FarmMergeError, InvalidOptionError, require_choice
 from farm_merge.merge import OnConflict, merge_shards
-from farm_merge.publish import locked
+from farm_merge.publish import locked, writing
 from farm_merge.sweep.executors import Failure, Jobs, Tally, run_on, run_on_processes
 from farm_merge.sweep.resume import present_runs
 from farm_merge.sweep.shards import remove_leftovers, shard_path
@@ -76,6 +76,7 @@ def run_sweep(
         InvalidOptionError: If an option has a value that it does not know; nothing is run.
         ConflictError: If a shard is there that is not of this sweep, or another sweep is writing
             to the folder; nothing is run. Or if the output has other data of these simulations.
+        OutputError: If the folder or the output cannot be written.
         FarmMergeError: If no run completed, or the merge is not possible.
     """
     require_choice("on_conflict", on_conflict, get_args(OnConflict))
@@ -83,7 +84,7 @@ def run_sweep(
         raise InvalidOptionError(f"workers is {workers!r}; it takes a number from 1")
     folder = Path(shards).resolve()
     runs = sweep.runs()
-    with locked(folder / "sweep", partial(_refuse, folder)):
+    with writing(folder), locked(folder / "sweep", partial(_refuse, folder)):
         present = present_runs(runs, folder)
         there = {run.simulation_id for run in present}
         due = tuple(run for run in runs if run.simulation_id not in there)

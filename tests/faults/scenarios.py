@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from farm_merge import ExperimentDatabase, InMemorySimulationDatabase, SimulationDatabase
 from farm_merge.archive import archive_database
 from farm_merge.cli import main
+from farm_merge.errors import FarmMergeError
 from farm_merge.housekeeping import remove_simulations
 from farm_merge.merge import merge_shards
-from farm_merge.sqlite import sqlite3
+from farm_merge.sqlite import COMPANION_SUFFIXES, sqlite3
 from farm_merge.sweep import run_sweep
 from farm_merge.sweep.design import Sweep
 from tests.conftest import content, query, write_shard
@@ -159,7 +160,9 @@ def log_into(folder: Path) -> None:
 def sweep(folder: Path) -> None:
     design = Sweep(experiment_id="e", steps=2, repetitions=2, config={"population": 6})
     with ThreadPoolExecutor(1) as pool:
-        run_sweep(design, folder / "shards", folder / "exp.db", executor=pool)
+        report = run_sweep(design, folder / "shards", folder / "exp.db", executor=pool)
+    if report.failed:
+        raise FarmMergeError(f"failed: {report.failed}")
 
 
 def nothing(folder: Path) -> None:
@@ -214,6 +217,15 @@ def result(folder: Path) -> dict[str, Any]:
         else:
             found[name] = None
     return found
+
+
+def bare(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a result without what a command cleans up that has something to do."""
+    return {
+        name: value
+        for name, value in found.items()
+        if ".work" not in name and not name.endswith((".merge-lock", *COMPANION_SUFFIXES))
+    }
 
 
 def contents_of(path: Path) -> Any:

@@ -187,3 +187,13 @@ def test_many_processes_take_turns_and_none_fails(tmp_path):
     assert [(overlaps, error) for _, overlaps, error in found] == [(0, "")] * 4
     assert sum(taken for taken, *_ in found) > 100
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "pro", "process ", "process 12", "process 12 on", "process 12 on h"]
+)
+def test_a_lock_whose_holder_was_killed_while_it_signed_is_one(tmp_path, text):
+    (tmp_path / NAME).write_text(text)
+    with locked(tmp_path / "exp.db", never):
+        pass
+    assert names(tmp_path) == []
