@@ -60,10 +60,12 @@ def publish_new(partial: Path, output: Path, *, links: bool | None = None) -> No
         links: Whether the file system has hard links, where that is known.
 
     Raises:
-        OutputError: If there is something at `output`, or a companion that SQLite would replay.
+        OutputError: If there is something at `output`, or a companion that SQLite would replay;
+            or if the file is not all that was written.
     """
     if links is None:
         links = _has_links(partial.parent)
+    _require_whole(partial)
     sync(partial)
     try:
         if os.path.lexists(output):
@@ -140,6 +142,20 @@ def _sync_all(folder: Path) -> None:
     with ThreadPoolExecutor(_SYNCING_THREADS) as pool:
         for _ in pool.map(sync, [*folder.rglob("*"), folder]):
             pass
+
+
+def _require_whole(partial: Path) -> None:
+    """Refuse a database of which a part is in its WAL or its journal still.
+
+    Raises:
+        OutputError: If it has one; a full disk may have kept SQLite from emptying it.
+    """
+    for suffix in ("-wal", "-journal"):
+        beside = partial.with_name(partial.name + suffix)
+        if beside.exists() and beside.stat().st_size:
+            raise OutputError(
+                f"could not be completed; some of it is in its {suffix}", path=partial
+            )
 
 
 def _has_links(folder: Path) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from farm_merge.sweep.design import Run
 
-__all__ = ["remove_leftovers", "shard_path", "simulate_run", "temporary_path"]
+__all__ = ["clear", "remove_leftovers", "shard_path", "simulate_run", "temporary_path"]
 
 
 def shard_path(folder: Path, run: Run) -> Path:
@@ -35,6 +35,12 @@ def remove_leftovers(runs: Iterable[Run], folder: Path) -> None:
         temporary = temporary_path(folder, run)
         for suffix in ("", *COMPANION_SUFFIXES):
             temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove what runs of any sweep left here that were killed."""
+    for path in folder.glob(".*.running*"):
+        path.unlink(missing_ok=True)
 
 
 def simulate_run(folder: Path, experiment_id: str, run: Run) -> None:
@@ -66,5 +72,6 @@ def simulate_run(folder: Path, experiment_id: str, run: Run) -> None:
 def _publish(temporary: Path, shard: Path) -> None:
     with closing(connect(file_uri(temporary))) as connection:
         connection.execute("UPDATE simulations SET simulation_db_path = ?", [str(shard)])
+        connection.execute("PRAGMA journal_mode=DELETE")  # to read it shall leave nothing beside it
     publish_new(temporary, shard)  # the lock of the sweep is that of all its shards
     temporary.unlink(missing_ok=True)

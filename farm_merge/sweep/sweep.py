@@ -13,7 +13,7 @@ from farm_merge.merge import OnConflict, merge_shards
 from farm_merge.publish import locked, writing
 from farm_merge.sweep.executors import Failure, Jobs, Tally, run_on, run_on_processes
 from farm_merge.sweep.resume import present_runs
-from farm_merge.sweep.shards import remove_leftovers, shard_path
+from farm_merge.sweep.shards import clear, remove_leftovers, shard_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ def _simulate(
     executor: Executor | None,
     workers: int | None,
 ) -> None:
-    remove_leftovers(due, jobs.folder)
+    clear(jobs.folder)
     if executor is not None:
         run_on(executor, jobs, due, tally)
     else:

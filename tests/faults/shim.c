@@ -20,7 +20,8 @@
 enum { WRITE = 1, SYNC = 2, OPEN = 4, NAME = 8, REMOVE = 16, READ = 32, CREATE = 64 };
 
 struct state {
-    long count;      /* calls so far */
+    long count;      /* calls so far, of those that are counted */
+    long of[128];    /* calls so far, by kind */
     long at;         /* the call at which it happens; 0 for never */
     int mask;        /* which calls are counted */
     int error;       /* what the call fails with; 0 to kill */
@@ -44,7 +45,13 @@ void fault_arm(const char *root, int mask, long at, int error, int stays, int to
     strncpy(state->root, root, sizeof state->root - 1);
 }
 
-long fault_count(void) { return state->count; }
+/* Return how many calls there were that a mask counts. */
+long fault_count(int mask) {
+    long sum = 0;
+    for (int kind = 1; kind < 128; kind++)
+        if (kind & mask) sum += state->of[kind];
+    return sum;
+}
 
 static void *next(const char *name) { return dlsym(RTLD_NEXT, name); }
 #define REAL(type, name, ...) \
@@ -69,8 +76,10 @@ static const char *path_at(int fd, const char *name, char *path) {
 
 /* Return whether this is the call; where that means death, it does not return. */
 static int is_it(int kind, const char *path) {
-    if (!state || !(state->mask & kind) || !path || !state->root[0]) return 0;
+    if (!state || !path || !state->root[0]) return 0;
     if (strncmp(path, state->root, strlen(state->root))) return 0;
+    __atomic_add_fetch(&state->of[kind], 1, __ATOMIC_SEQ_CST);
+    if (!(state->mask & kind)) return 0;
     long number = __atomic_add_fetch(&state->count, 1, __ATOMIC_SEQ_CST);
     if (!state->at || number < state->at || (number > state->at && !state->stays)) return 0;
     if (!state->error && !state->torn) {

@@ -212,3 +212,17 @@ def test_all_of_a_folder_is_synced(tmp_path, synced):
         (partial / "deep" / "a").touch()
     wanted = {path.stat().st_ino for path in (tmp_path, folder, *folder.rglob("*"))}
     assert wanted <= synced
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_file_of_which_some_is_beside_it_does_not_appear(tmp_path, suffix):
+    """As a database whose WAL a full disk kept SQLite from emptying."""
+
+    def make():
+        with making(tmp_path / "exp.db") as partial:
+            partial.write_text("most of it")
+            partial.with_name(f"partial{suffix}").write_text("the rest")
+
+    with pytest.raises(OutputError, match=f"some of it is in its {suffix}"):
+        make()
+    assert names(tmp_path) == []

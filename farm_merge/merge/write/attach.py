@@ -60,8 +60,10 @@ def copy_simulation(
             after = highest_number(connection, target, simulation_id) if planned.joins else 0
             advance(copy_rows(connection, definition, target, simulation_id, after=after))
         register(connection, planned, experiment, output, shard)
-        if verification != "none":
-            require_counts(connection, simulation_id, shard.content, before + Counter(counts))
-        if verification == "content" and not planned.joins:
-            require_same(connection, simulation_id, output, shard)
-        require_unchanged(planned.source.file)
+        try:
+            if verification != "none":
+                require_counts(connection, simulation_id, shard.content, before + Counter(counts))
+            if verification == "content" and not planned.joins:
+                require_same(connection, simulation_id, output, shard)
+        finally:  # an input that changed is the reason for all that differs
+            require_unchanged(planned.source.file)
