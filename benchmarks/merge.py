@@ -2,9 +2,9 @@
 
     python benchmarks/merge.py [--size S|L] [--kind today|legacy] [--rounds N] [WHO ...]
 
-Every contender is a process of its own, timed whole; its peak memory is what the kernel says, and
-of farm-merge, which works in several processes, that of all together, sampled in a run that is not
-timed. What it wrote is counted. Medians and ranges go to the screen and to benchmarks/results/.
+Every contender is a process of its own, timed whole; its peak memory is what the kernel reports,
+and of farm-merge, which works in several processes, that of all together, sampled in a run that is
+not timed. What it wrote is counted. Medians and ranges go to the screen and to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def main() -> None:
     arguments = parser.parse_args()
     shards = make_shards(arguments.data, SIZES[arguments.size])
     if arguments.kind == "legacy":
-        shards = [each.parent.parent / "legacy" / each.name for each in shards]
+        shards = [shard.parent.parent / "legacy" / shard.name for shard in shards]
     shards = select(arguments.data, shards, arguments.size, arguments.kind)
     expected = count(shards)
-    size = sum(each.stat().st_size for each in shards)
+    size = sum(shard.stat().st_size for shard in shards)
     rows = sum(expected.values())
     print(f"{arguments.kind} {arguments.size}: {len(shards)} files, {rows:,} rows,"
           f" {size / 1e6:,.0f} MB")  # fmt: skip
@@ -147,7 +147,7 @@ def descendants(pid: int) -> list[int]:
     except OSError:  # it is gone
         return []
     children = list(map(int, text.split()))
-    return children + [each for child in children for each in descendants(child)]
+    return children + [pid for child in children for pid in descendants(child)]
 
 
 def proportional_kilobytes(pid: int) -> int:

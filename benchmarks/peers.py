@@ -159,8 +159,8 @@ def dump(shards: list[Path], output: Path) -> None:
 
 
 CONTENDERS: dict[str, Callable[[list[Path], Path], None]] = {
-    each.__name__: each
-    for each in (
+    contender.__name__: contender
+    for contender in (
         cp,
         farm_merge,
         farm_merge_unverified,
@@ -192,8 +192,8 @@ def _make(output: Path) -> None:
 
 
 def _split(statements: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    tables = [each for each in statements if each.startswith("CREATE TABLE")]
-    return tables, [each for each in statements if each not in tables]
+    tables = [sql for sql in statements if sql.startswith("CREATE TABLE")]
+    return tables, [sql for sql in statements if sql not in tables]
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> str:

@@ -77,10 +77,10 @@ def make_agentfarm(path: Path, files: list[Path]) -> None:
         for file in files:
             connection.execute("ATTACH ? AS run", (str(file),))
             for table in ("simulations", *DATA_TABLES):
-                told = connection.execute(f"PRAGMA table_info({table})").fetchall()
+                found = connection.execute(f"PRAGMA table_info({table})").fetchall()
                 numbered = {"agent_actions": "action_id", "health_incidents": "incident_id",
                             "resource_states": "id", "simulation_config": "config_id"}  # fmt: skip
-                columns = [name for _, name, *_ in told if name != numbered.get(table)]
+                columns = [name for _, name, *_ in found if name != numbered.get(table)]
                 names = ", ".join(columns)
                 connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM run.{table}")
             connection.execute("DETACH run")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError, InvalidOptionError, ShardError, StillWrittenError
 from farm_merge.housekeeping import Sizes
-from farm_merge.merge.inputs.running import is_locked
+from farm_merge.merge.inputs.locks import is_locked
 from farm_merge.merge.inputs.snapshot import held, snapshot
 from farm_merge.progress import silent
 from farm_merge.publish import locked, new_output, workshop, writing

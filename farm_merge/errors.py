@@ -72,7 +72,7 @@ def require_choice(name: str, value: object, choices: tuple[object, ...]) -> Non
 
 
 class FarmMergeError(Exception):
-    """Something a user can put right; the message says what, where and how.
+    """Something a user can put right; the message is about what, where and how.
 
     Attributes:
         reason: What is wrong.
@@ -114,7 +114,7 @@ class FarmMergeError(Exception):
 
 
 class ShardError(FarmMergeError):
-    """An input file cannot be read as it stands."""
+    """An input file cannot be read as it is."""
 
 
 class StillWrittenError(ShardError):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from farm_merge.errors import FarmMergeError, InvalidOptionError
 from farm_merge.merge.inputs.running import OpenFiles
@@ -16,7 +14,15 @@ from farm_merge.merge.tables.changes import change
 from farm_merge.merge.tables.structure import read_structure, registry
 from farm_merge.merge.write.registry import column_list, remove_simulation
 from farm_merge.progress import silent
-from farm_merge.publish import building, existing_output, locked, new_folder, workshop, writing
+from farm_merge.publish import (
+    building,
+    existing_output,
+    file_name,
+    locked,
+    new_folder,
+    workshop,
+    writing,
+)
 from farm_merge.read.open import at_rest, reading, reading_rows
 from farm_merge.read.where import chosen_simulations, parsed_parameters
 from farm_merge.schema import LEDGER, create_schema
@@ -33,7 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Sizes", "remove_simulations", "split_database", "vacuum_database"]
 
-_LONGEST_NAME_BYTES = 200
+_SAFE = " =,+()[]@#"
+"""What the name of a file keeps beside letters and digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +183,7 @@ def _parts(path: Path, whole: Path, by: str | None) -> dict[str, list[str]]:
     """
     with reading_rows(whole) as db:
         groups = _groups(db, by)
-    files = {_file_name(name): ids for name, ids in groups.items()}
+    files = {f"{file_name(name, _SAFE)}.db": ids for name, ids in groups.items()}
     if len({name.casefold() for name in files}) < len(groups):
         raise FarmMergeError(
             "two of the files would get one name", path=path, remedy="rename a simulation"
@@ -227,15 +234,6 @@ def _groups(db: Database, by: str | None) -> dict[str, list[str]]:
     if not known:
         raise FarmMergeError(f"no simulation has a parameter {by}")
     return groups
-
-
-def _file_name(name: str) -> str:
-    """Return a name for a file, in which what a file system may not like is percent-encoded."""
-    encoded = quote(name, safe=" =,+()[]@#")
-    if len(encoded) > _LONGEST_NAME_BYTES:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-        encoded = f"{encoded[: _LONGEST_NAME_BYTES - 17]}-{digest}"
-    return f"{encoded}.db"
 
 
 def _write_part(part: Path, database: Path, structure: Structure, ids: list[str]) -> None:

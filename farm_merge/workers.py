@@ -123,7 +123,7 @@ def _in_processes(
                     connection.send(given)
                     given += 1
                 ready = wait(connections)
-                for connection in [it for it in connections if it in ready]:
+                for connection in [ours for ours in connections if ours in ready]:
                     try:
                         finished, result, error = connection.recv()
                     except (EOFError, ConnectionError) as exc:

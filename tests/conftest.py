@@ -141,7 +141,7 @@ def query(path: Path | str, sql: str, *values: object) -> list[tuple[Any, ...]]:
 
 
 def vacuumed(path: Path, *pragmas: str) -> Path:
-    """Write a database anew, as pragmas say that only count for the connection that vacuums."""
+    """Write a database anew, with pragmas that only count for the connection that vacuums."""
     with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
         for statement in (*pragmas, "VACUUM"):
             connection.execute(statement)

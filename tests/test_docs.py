@@ -1,4 +1,4 @@
-"""What the documentation says about SQL is what SQLite does, and its commands and names exist."""
+"""What the documentation shows of SQL is what SQLite does, and its commands and names exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from farm_merge.merge import merge_shards
 from farm_merge.sqlite import sqlite3
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = {page.name: page.read_text() for page in (DOCS.parent / "README.md", *DOCS.glob("*.md"))}
+ROOT = DOCS.parent
+PAGES = {
+    page.name: page.read_text()
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"))
+}
 QUERIES = re.findall(r"```sql\n(.*?)```\n\n```text\n(.*?)```", PAGES["reading.md"], re.DOTALL)
 COMMANDS = [
     (page, line)
@@ -72,7 +76,7 @@ def test_queries_have_the_plan_that_is_printed(experiment, sql, plan):
 def test_commands_and_their_options_exist(page, line):
     words = shlex.split(line, comments=True)
     command = main.commands.get(words[0], main.commands["merge"])
-    known = {option for parameter in command.params for option in parameter.opts}
+    known = {option for parameter in (*main.params, *command.params) for option in parameter.opts}
     used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     assert used <= known
 
@@ -93,3 +97,29 @@ def test_functions_beside_the_commands_exist():
 @pytest.mark.parametrize("line", IMPORTS)
 def test_names_that_are_imported_exist(line):
     exec(line, {})
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return what can be linked to in a page: its headings as GitHub writes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name):
+    folder = DOCS if (DOCS / name).exists() else ROOT
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[name]):
+        path, _, anchor = link.partition("#")
+        page = (folder / path).resolve() if path else folder / name
+        assert page.exists(), link
+        assert not anchor or anchor in _anchors(page), link
+
+
+@pytest.mark.parametrize("name", ["design.md", "CONTRIBUTING.md"])
+def test_files_and_tests_that_are_named_exist(name):
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    for word in re.findall(r"`([\w./]+)`", PAGES[name]):
+        if re.fullmatch(r"test_\w+", word):
+            assert f"def {word}(" in tests, word
+        elif "/" in word and "." in word.rpartition("/")[2]:
+            assert (ROOT / word).exists() or (ROOT / "farm_merge" / word).exists(), word

@@ -92,7 +92,7 @@ def test_a_split_keeps_tables_and_columns_that_others_brought(tmp_path):
             assert query(tmp_path / "again.db", rows) == query(tmp_path / "exp.db", rows), table
 
 
-def test_a_database_in_wal_mode_is_split_as_it_stands(experiment, tmp_path):
+def test_a_database_in_wal_mode_is_split_as_it_is(experiment, tmp_path):
     with closing(sqlite3.connect(str(experiment))) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("UPDATE simulations SET status = 'changed'")

@@ -106,13 +106,13 @@ except FarmMergeError as exc:
 
 
 @forks
-def test_a_worker_that_is_killed_ends_the_merge_with_a_word(make_shard, tmp_path):
+def test_a_worker_that_is_killed_ends_the_merge_with_a_reason(make_shard, tmp_path):
     """It holds the lock that the other one waits for."""
     shards = [make_shard(name, steps=300) for name in "abcd"]
     done = run(KILLED, tmp_path / "exp.db", *shards)
     assert "was killed" in done.stdout, done.stderr
     assert "jobs" in done.stdout
-    assert [each.name for each in tmp_path.iterdir()] == ["shards"]
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]
 
 
 SLOW = """

@@ -45,6 +45,7 @@ __all__ = ["COMMANDS"]
     metavar="TABLE.COLUMN",
     help="Make this column text in Parquet, since not all of its values are of one type.",
 )
+@click.option("--null", default="", metavar="TEXT", help="What NULL is in CSV: '\\N', say.")
 @click.option(
     "-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes."
 )
@@ -59,6 +60,7 @@ def export(
     simulations: tuple[str, ...],
     steps: str | None,
     as_text: tuple[str, ...],
+    null: str,
     jobs: int,
     scheduler: str | None,
 ) -> None:
@@ -79,6 +81,7 @@ def export(
             steps=chosen,
             as_text=as_text,
             compression=compress,
+            null=null,
             jobs=jobs,
             executor=_cluster(scheduler, stack) if scheduler else None,
             progress=stack.enter_context(bar("files")),

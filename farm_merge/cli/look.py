@@ -19,7 +19,7 @@ from farm_merge.cli.show import (
     print_rows,
     print_table,
 )
-from farm_merge.errors import ShardError
+from farm_merge.errors import ShardError, for_command_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,8 @@ def list_(database: Path, *, where: tuple[str, ...], as_json: bool) -> None:
     for simulation in simulations:
         pairs = (f"{name}={value}" for name, value in simulation["parameters"].items())
         rows.append({**simulation, "parameters": shortened(", ".join(pairs))})
-    print_table(["simulation_id", "status", "steps", "agents", "parameters"], rows)
+    counted = [name for name in ("steps", "agents") if any(row[name] for row in rows)]
+    print_table(["simulation_id", "status", *counted, "parameters"], rows)
 
 
 @click.command()
@@ -91,15 +92,21 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
     from farm_merge.merge import describe_input, find_inputs, inspect_shard
 
     described: list[dict[str, Any]] = []
+
+    def show(source: dict[str, Any]) -> None:
+        described.append(source)
+        if not as_json:
+            _print_inspection(source)
+
     with exit_on_error():
-        for path in find_inputs(options.with_stdin(paths)).files:
+        found = find_inputs(options.with_stdin(paths))
+        for path in found.files:
             try:
-                source = inspect_shard(path, on_duplicate_row=on_duplicate_row)
-                described.append(describe_input(source))
+                show(describe_input(inspect_shard(path, on_duplicate_row=on_duplicate_row)))
             except ShardError as exc:
-                described.append({"path": str(path), "problem": exc.reason})
-            if not as_json:
-                _print_inspection(described[-1])
+                show(_problem(path, exc))
+        for path, error in found.others.items():
+            show(_problem(path, error))
     if as_json:
         print_json(described)
     bad = sum("problem" in source for source in described)
@@ -112,7 +119,10 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
 @click.argument("shards", nargs=-1)
 @options.simulation_id
 @options.parameters_from_name
+@options.sidecars
+@options.join
 @options.schema
+@options.equal_files
 @options.on_duplicate_row
 @options.on_orphan_rows
 @options.as_json
@@ -239,6 +249,11 @@ def _bytes(size: int | None) -> str:
     return "" if size is None else f"{size:,}"
 
 
+def _problem(path: Path, error: ShardError) -> dict[str, Any]:
+    words = filter(None, (error.reason, for_command_line(error.remedy)))
+    return {"path": str(path), "problem": "; ".join(words)}
+
+
 def _print_inspection(source: dict[str, Any]) -> None:
     if "problem" in source:
         click.echo(f"{source['path']}: cannot be merged: {source['problem']}")
@@ -257,11 +272,11 @@ def _print_inspection(source: dict[str, Any]) -> None:
 
 def _fitting(frame: pd.DataFrame) -> pd.DataFrame:
     """Return those columns of a comparison that fit a screen."""
-    from farm_merge.read.compare import varied_parameters
+    from farm_merge.read.compare import varied_parameters, without_prefix
 
     wanted = ["status", *varied_parameters(frame), *_FEW_RESULTS]
     shown = frame[[name for name in wanted if name in frame]]
-    return shown.rename(columns=lambda name: name.removeprefix("parameters.")).reset_index()
+    return without_prefix(shown).reset_index()
 
 
 COMMANDS = (list_, info, inspect, verify, compare, sql)

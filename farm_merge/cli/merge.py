@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm_merge.cli import options
-from farm_merge.cli.show import NOTHING_DONE, SOME_LEFT_OUT, exit_on_error, merge_bar, print_json
+from farm_merge.cli.show import (
+    NOTHING_DONE,
+    SOME_LEFT_OUT,
+    echo,
+    exit_on_error,
+    merge_bar,
+    print_json,
+)
 from farm_merge.errors import for_command_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from farm_merge.merge import MergeReport
 
 __all__ = ["COMMANDS", "print_merge"]
@@ -24,8 +29,41 @@ _PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schem
              "on_duplicate_row", "on_orphan_rows", "jobs")  # fmt: skip
 """The options of a merge that decide about its plan."""
 
+_FUTURE = {
+    "merged": "to merge",
+    "replaced": "to replace",
+    "joined": "to join",
+    "skipped": "to skip",
+    "left out": "to leave out",
+}
 
-@click.command()
+
+class _Grouped(click.Command):
+    """A command whose many options are listed by the question that they answer."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, each under its question."""
+        chosen = (param for param in self.get_params(ctx) if isinstance(param, click.Option))
+        records = {param.name: record for param in chosen if (record := param.get_help_record(ctx))}
+        for question, names in _QUESTIONS.items():
+            with formatter.section(question):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("What is shown"):
+            formatter.write_dl(list(records.values()))
+
+
+_QUESTIONS = {
+    "Which runs": ("include_running", "settle", "schema", "join"),
+    "What they are called, and belong to": (
+        "simulation_id", "parameters_from_name", "sidecars", "experiment_id", "name",
+        "description"),
+    "When inputs disagree, or are damaged": (
+        "on_conflict", "on_bad_shard", "on_duplicate_row", "on_orphan_rows", "equal_files"),
+    "How it is written": ("output", "verify", "engine", "jobs", "archive"),
+}  # fmt: skip
+
+
+@click.command(cls=_Grouped)
 @options.paths
 @click.option(
     "-o",
@@ -39,15 +77,13 @@ _PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schem
 @click.option("--description", help="Description of the experiment, if it is new.")
 @options.simulation_id
 @options.parameters_from_name
-@click.option(
-    "--sidecar", "sidecars", multiple=True, metavar="NAME", help="Parameters beside a run."
-)
-@click.option("--join", is_flag=True, help="Make one simulation of files of one name.")
+@options.sidecars
+@options.join
 @options.schema
 @click.option(
     "--include-running",
     is_flag=True,
-    help="Also merge runs that have not ended, as far as they are committed.",
+    help="Also merge runs that seem to be running still, as far as they got.",
 )
 @click.option(
     "--settle",
@@ -55,13 +91,9 @@ _PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schem
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a run that says it is running must have written nothing, to count as ended.",
+    help="A run whose status is running counts as ended when it wrote nothing for so long.",
 )
-@click.option(
-    "--equal-files",
-    type=click.Choice(["separate", "fold", "error"]),
-    help="What files with equal bytes are: separate runs, copies of one, or an error.",
-)
+@options.equal_files
 @options.on_orphan_rows
 @options.on_conflict
 @click.option(
@@ -77,7 +109,7 @@ _PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schem
     type=click.Choice(["none", "counts", "content"]),
     default="counts",
     show_default=True,
-    help="How thoroughly to verify before publishing.",
+    help="What is compared with the inputs before anything is kept.",
 )
 @click.option(
     "--engine",
@@ -93,7 +125,7 @@ _PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schem
     help="Move inputs to this folder once they are merged and verified.",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Show the whole plan; write nothing.")
-@click.option("-v", "--verbose", is_flag=True, help="List what happens to each simulation, how.")
+@click.option("-v", "--verbose", is_flag=True, help="List what happens to each simulation.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole plan or report as JSON.")
 def merge(
@@ -117,7 +149,7 @@ def merge(
       0    all merged, or merged already
       1    nothing merged, the output untouched
       2    wrong usage
-      3    merged, some inputs left out
+      3    merged, or merged already, but for some inputs
       130  interrupted
     """
     from farm_merge.merge import describe_plan, describe_report, merge_shards, plan_merge
@@ -132,70 +164,82 @@ def merge(
         else:
             report = merge_shards(words, output, progress=progress, **chosen)
     if dry_run:
-        described = describe_plan(plan)
+        described = describe_plan(plan, for_command_line)
         if as_json:
             print_json(described)
         elif not quiet:
             _print_plan(described)
-        sys.exit(_exit_code(plan.left_out, writes=bool(plan.to_write)))
+        sys.exit(_exit_code(described["files"]))
     if as_json:
-        print_json(describe_report(report))
+        print_json(describe_report(report, for_command_line))
     elif not quiet:
         print_merge(report, verbose=verbose)
-    writes = any(outcome.action.writes for outcome in report.simulations)
-    sys.exit(_exit_code(report.left_out, writes=writes))
+    sys.exit(_exit_code(report.files))
 
 
 def print_merge(report: MergeReport, *, verbose: bool = False) -> None:
-    """Print what a merge did, and what it left out."""
+    """Print what a merge did, and what became of every file that was found."""
     for left_out in report.left_out:
         where = _where(left_out.path, left_out.simulation_id)
-        click.echo(f"left out: {where}: {left_out.explained(for_command_line)}", err=True)
+        echo(f"left out: {where}: {left_out.explained(for_command_line)}", err=True)
     for note in (*report.notes, *(report.details if verbose else ())):
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {for_command_line(note)}", err=True)
     for before, after in report.archived if verbose else ():
-        click.echo(f"moved: {before} -> {after}")
+        echo(f"moved: {before} -> {after}")
+    if report.unfinished:
+        echo(f"note: merged with the status running: {_number(report.unfinished, 'run')}", err=True)
     counts = ", ".join(f"{number:,} {action}" for action, number in report.counts.items())
-    click.echo(
+    echo(
         f"{report.output}: {counts or 'nothing merged'}; {report.rows:,} rows in"
         f" {report.seconds:.2f} s ({report.rows_per_second:,.0f} rows/s)"
     )
+    echo(_account(report.files))
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
     for left_out in plan["left_out"]:
         where = _where(left_out["path"], left_out["simulation_id"])
-        click.echo(f"left out: {where}: {left_out['reason']}")
+        echo(f"to leave out: {where}: {left_out['reason']}")
     for outcome in plan["simulations"]:
         tables = ", ".join(f"{table} {rows:,}" for table, rows in outcome["tables"].items())
         where = _where(outcome["path"], outcome["simulation_id"])
-        click.echo(
-            f"{outcome['action']}: {where} ({outcome['reason']}; {outcome['schema']}): {tables}"
-        )
+        action = _FUTURE.get(outcome["action"], outcome["action"])
+        echo(f"{action}: {where} ({outcome['reason']}; {outcome['schema']}): {tables}")
     for mapping in plan["mappings"]:
-        click.echo(f"rewritten: {mapping['files']:,} files like {mapping['first']}")
+        echo(f"to rewrite: {_number(mapping['files'], 'file')} like {mapping['first']}")
         for table in mapping["tables"]:
-            click.echo(f"  {table['from']} -> {table['to']}: {', '.join(table['columns'])}")
+            echo(f"  {table['from']} -> {table['to']}: {', '.join(table['columns'])}")
     for what in ("tables", "columns", "indexes"):
         if added := plan[f"added_{what}"]:
-            click.echo(f"added {what}: {', '.join(added)}")
+            echo(f"to add: {what} {', '.join(added)}")
     for note in (*plan["notes"], *plan["details"]):
-        click.echo(f"note: {note}")
-    click.echo(
+        echo(f"note: {note}")
+    echo(
         f"{plan['output']}: would {'grow by' if plan['exists'] else 'get'} {plan['rows']:,} rows;"
         f" at most {plan['bytes_needed']:,} bytes needed, {plan['bytes_free']:,} free."
         " Nothing was written"
     )
+    echo(_account({_FUTURE.get(what, what): number for what, number in plan["files"].items()}))
+
+
+def _account(files: dict[str, int]) -> str:
+    """Return what becomes of all files that were found, which adds up."""
+    parts = ", ".join(f"{number:,} {what}" for what, number in files.items() if number)
+    return f"{_number(sum(files.values()), 'file')} found: {parts}"
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _where(path: Path | str, simulation_id: str | None) -> str:
     return f"{path} [{simulation_id}]" if simulation_id else str(path)
 
 
-def _exit_code(left_out: Sequence[object], *, writes: bool) -> int:
-    if not left_out:
+def _exit_code(files: dict[str, int]) -> int:
+    if not files["left out"]:
         return 0
-    return SOME_LEFT_OUT if writes else NOTHING_DONE
+    return SOME_LEFT_OUT if files["merged"] or files["already there"] else NOTHING_DONE
 
 
 COMMANDS = (merge,)

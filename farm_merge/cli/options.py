@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,10 @@ __all__ = [
     "as_json",
     "database",
     "dry_run",
+    "equal_files",
     "existing_file",
     "form",
+    "join",
     "new_file",
     "new_folder",
     "on_conflict",
@@ -25,6 +28,7 @@ __all__ = [
     "parameters_from_name",
     "paths",
     "schema",
+    "sidecars",
     "simulation_id",
     "where",
     "with_stdin",
@@ -38,6 +42,11 @@ paths = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Only show what would happen.")
+equal_files = click.option(
+    "--equal-files",
+    type=click.Choice(["separate", "fold", "error"]),
+    help="What files with equal bytes are: separate runs, copies of one, or an error.",
+)
 form = click.option(
     "--format",
     "form",
@@ -46,6 +55,7 @@ form = click.option(
     show_default=True,
     help="How rows are printed.",
 )
+join = click.option("--join", is_flag=True, help="Make one simulation of files of one name.")
 new_folder = click.option(
     "-o",
     "--output",
@@ -76,16 +86,26 @@ on_orphan_rows = click.option(
     help="What becomes of rows that belong to none of the simulations in their file.",
 )
 parameters_from_name = click.option(
-    "--parameters-from-name", metavar="REGEX", help="Find parameters in paths."
+    "--parameters-from-name",
+    metavar="REGEX",
+    help="Search the path of every file; named groups become parameters of its run:"
+    r" 'lr(?P<lr>[\d.]+)_seed(?P<seed>\d+)'.",
 )
 schema = click.option(
-    "--as", "schema", type=click.Choice(["foreign", "agentfarm"]), help="What files are."
+    "--as",
+    "schema",
+    type=click.Choice(["foreign", "agentfarm"]),
+    help="What files are that are no shards. By default what their tables look like.",
+)
+sidecars = click.option(
+    "--sidecar", "sidecars", multiple=True, metavar="NAME", help="Parameters beside a run."
 )
 simulation_id = click.option(
     "--simulation-id",
     metavar="TEMPLATE",
-    help="Name for runs whose file has no simulation_id: '{parent}_{stem}'. By default the file's"
-    " stem, and as many folders as tell them apart.",
+    help="What to call runs: '{parent}_{stem}', with {name} (whole file name), {stem}, {parent},"
+    " {grandparent}, {id} (what the file calls its run) and groups of --parameters-from-name. By"
+    " default the name in the file; else the stem, and as many folders as distinguish runs.",
 )
 where = click.option(
     "--where",
@@ -100,7 +120,7 @@ def with_stdin(words: Sequence[str]) -> Iterator[str]:
     """Yield paths; for `-`, those that are read from standard input."""
     for word in words:
         if word == "-":
-            text = sys.stdin.read()
+            text = os.fsdecode(sys.stdin.buffer.read())
             yield from (line for line in text.split("\0" if "\0" in text else "\n") if line)
         else:
             yield word

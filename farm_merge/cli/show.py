@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 from contextlib import contextmanager
 from itertools import chain
@@ -28,6 +29,7 @@ __all__ = [
     "NOTHING_DONE",
     "SOME_LEFT_OUT",
     "bar",
+    "echo",
     "exit_on_error",
     "merge_bar",
     "print_frame",
@@ -42,13 +44,25 @@ SOME_LEFT_OUT = 3
 _INTERRUPTED = 130
 
 
+def echo(message: str, *, err: bool = False) -> None:
+    """Print a line, in the bytes of its file names; where nobody reads any more, go on in silence.
+
+    A merge is not abandoned because its output was piped into `head`.
+    """
+    try:
+        click.echo(os.fsencode(message), err=err)
+    except BrokenPipeError:
+        stream = sys.stderr if err else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 @contextmanager
 def exit_on_error() -> Iterator[None]:
     """Turn what a user can put right, and what a machine can cause, into words and an exit code."""
     try:
         yield
     except FarmMergeError as exc:
-        click.echo(f"Error: {exc.message(for_command_line)}", err=True)
+        echo(f"Error: {exc.message(for_command_line)}", err=True)
         sys.exit(NOTHING_DONE)
     except BrokenPipeError:
         raise  # whoever read the output has seen enough; click knows what to do
@@ -99,12 +113,12 @@ def merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progre
 
     def write_message(event: Progress, write: Callable[[str], None]) -> None:
         if event.phase == "wait":
-            click.echo(f"Waiting: {event.message}", err=True)
+            echo(f"Waiting: {event.message}", err=True)
         elif lines and event.message and not hidden:
             write(event.message)
 
     if hidden or not sys.stderr.isatty():
-        yield lambda event: write_message(event, click.echo)
+        yield lambda event: write_message(event, echo)
         return
     # A tenth of a small merge's time, so it is imported where a bar is seen.
     from tqdm import tqdm
@@ -113,8 +127,12 @@ def merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progre
     tqdm.monitor_interval = 0
     with tqdm(unit=" files", leave=False) as drawn:
 
+        def write(message: str) -> None:
+            with tqdm.external_write_mode():
+                echo(message)
+
         def show(event: Progress) -> None:
-            write_message(event, tqdm.write)
+            write_message(event, write)
             if event.phase not in {"wait", "plan"}:
                 _advance(drawn, event)
 

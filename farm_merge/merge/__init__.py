@@ -95,8 +95,8 @@ def merge_shards(
         simulation_id: What to call runs, with `{name}` (of the file), `{stem}` (without a known
             ending), `{parent}` and `{grandparent}` (folders), `{id}` (what the file calls the run)
             and the groups of `parameters_from_name`. By default what the file calls it; else the
-            stem, and as many folders as tell it from others. A run that was merged before keeps
-            its name.
+            stem, and as many folders as distinguish it from others. A run that was merged before
+            keeps its name.
         parameters_from_name: A regular expression that is searched in the path of every file; its
             named groups become parameters of the run.
         sidecars: Names of files beside a run that hold its parameters, with `{stem}`, before those
@@ -106,8 +106,8 @@ def merge_shards(
         schema: What files are taken for that are no shards: "foreign" or "agentfarm"; by default
             what their tables look like.
         include_running: Merge runs that seem to be still running, as far as they got: those whose
-            files are locked, or open in another process that may write them, and those that say
-            that they are running and wrote a short time ago.
+            files are locked, or open in another process that may write them, and those whose
+            status is running and that wrote a short time ago.
         settle: How many seconds ago that is.
         equal_files: What files with equal bytes are whose paths name them: "separate" runs, copies
             of one run ("fold"), or an "error". By default they are separate runs, but a file that

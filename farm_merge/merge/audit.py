@@ -13,14 +13,21 @@ from farm_merge.merge.inputs.file import look_into
 from farm_merge.merge.inputs.find import find_inputs
 from farm_merge.merge.inputs.inspect import inspect_file
 from farm_merge.merge.ledger import expected_rows
-from farm_merge.merge.options import OnDuplicateRow, OnOrphanRows, Options, SourceSchema
+from farm_merge.merge.options import (
+    EqualFiles,
+    OnDuplicateRow,
+    OnOrphanRows,
+    Options,
+    SourceSchema,
+)
 from farm_merge.merge.plan.harmonize import harmonized
 from farm_merge.merge.plan.naming import with_names
 from farm_merge.merge.plan.output import look_at_output
 from farm_merge.merge.plan.parameters import with_parameters
+from farm_merge.merge.plan.recognize import doubles
 from farm_merge.merge.plan.rules import Rules
 from farm_merge.merge.plan.target import make_target
-from farm_merge.merge.tables.content import differing_tables
+from farm_merge.merge.tables.content import differing_tables, lacking_tables
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.compare import side_by_side
 from farm_merge.publish import read_output, require_usable
@@ -46,8 +53,8 @@ class Audit:
         counted: Simulations whose rows were counted against the ledger.
         compared: Simulations that were compared with their shards, value by value.
         problems: What is not as it was merged; empty if all is well.
-        notes: What a reader should know: rows that point nowhere, and simulations that were written
-            here and not merged.
+        notes: What a reader should know: rows that point nowhere, runs that are here under several
+            names, and simulations that were written here and not merged.
     """
 
     output: Path
@@ -64,7 +71,10 @@ def audit(
     *,
     simulation_id: str | None = None,
     parameters_from_name: str | None = None,
+    sidecars: Iterable[str] = (),
+    join: bool = False,
     schema: SourceSchema | None = None,
+    equal_files: EqualFiles | None = None,
     on_duplicate_row: OnDuplicateRow = "error",
     on_orphan_rows: OnOrphanRows = "keep",
     progress: Callable[[int, int], None] | None = None,
@@ -74,10 +84,14 @@ def audit(
     Args:
         output: The experiment database.
         shards: Files, folders and patterns whose simulations are compared with the output's, every
-            table, every value and its type, in whatever order the rows are.
+            table, every value and its type, in whatever order the rows are. A simulation that was
+            joined from several files must have all rows of each.
         simulation_id: What runs were called whose files do not name them, as for `merge_shards`.
         parameters_from_name: What found fields for that in paths, as for `merge_shards`.
+        sidecars: Names of more files with parameters beside runs, as for `merge_shards`.
+        join: Whether files of one name were made one simulation.
         schema: What the files were taken for, as for `merge_shards`.
+        equal_files: What files with equal bytes were taken for, as for `merge_shards`.
         on_duplicate_row: Which of several rows with one key was carried.
         on_orphan_rows: What became of rows that belong to none of several simulations.
         progress: Called with the number of shards compared, and of all.
@@ -90,7 +104,10 @@ def audit(
     options = Options(
         simulation_id=simulation_id,
         parameters_from_name=parameters_from_name,
+        sidecars=tuple(sidecars),
+        join=join,
         schema=schema,
+        equal_files=equal_files,
         on_duplicate_row=on_duplicate_row,
         on_orphan_rows=on_orphan_rows,
     )
@@ -131,7 +148,7 @@ def _check(output: Output) -> tuple[int, list[str], list[str]]:
             f"simulation {simulation_id!r}: in the ledger, but not there"
             for simulation_id in entries.keys() - ids
         ]
-        notes = [*_dangling(connection)]
+        notes = [*_dangling(connection), *doubles(output, ())]
     if unmerged := ids - entries.keys():
         notes.append(f"{len(unmerged):,} simulations were written here, and never merged")
     return len(ids & entries.keys()), problems, notes
@@ -140,7 +157,7 @@ def _check(output: Output) -> tuple[int, list[str], list[str]]:
 def _damage(connection: sqlite3.Connection) -> Iterator[str]:
     for (verdict,) in connection.execute("PRAGMA main.integrity_check"):
         if verdict != "ok":
-            yield f"damaged; SQLite's integrity_check says: {verdict}"
+            yield f"damaged; SQLite's integrity_check reports: {verdict}"
 
 
 def _dangling(connection: sqlite3.Connection) -> Iterator[str]:
@@ -223,7 +240,12 @@ def _inspected(
 def _differing(
     output: Output, source: Input, simulation_id: str, folder: Path, *, alone: bool
 ) -> list[str]:
-    """Return in which tables a simulation differs from that of an input, or why it must."""
+    """Return in which tables a simulation differs from that of an input, or why it must.
+
+    Of files that were joined each holds a part, so it is looked for in the whole.
+    """
+    joined = any(entry.is_joined for entry in output.ledger if entry.simulation_id == simulation_id)
+    compare = lacking_tables if joined else differing_tables
     target, misfits = make_target([source], output, alone=alone)
     if source.path in misfits:
         return [misfits[source.path].reason]
@@ -231,4 +253,4 @@ def _differing(
         read_output(output.path) as connection,
         side_by_side(connection, source, target, folder) as (left, right),
     ):
-        return list(differing_tables(connection, simulation_id, left, right))
+        return list(compare(connection, simulation_id, left, right))

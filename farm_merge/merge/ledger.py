@@ -1,4 +1,4 @@
-"""The ledger: what came from where, and what that says about a file that is met again.
+"""The ledger: what came from where, and what follows for a file that is met again.
 
 Only this module knows the columns of the table `merged_shards`, and what its JSON is made of.
 """
@@ -54,7 +54,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What the ledger says of a simulation of a file.
+    """What the ledger records about a simulation of a file.
 
     Attributes:
         simulation_id: What was merged.
@@ -104,7 +104,7 @@ class Recalled:
 
     Attributes:
         path: The file.
-        entries: What the ledger says of each of its simulations.
+        entries: What the ledger records about its simulations.
     """
 
     path: Path
@@ -117,7 +117,7 @@ def path_text(path: Path) -> str:
 
 
 def expected_rows(entries: Iterable[LedgerEntry]) -> dict[str, Counter[str]]:
-    """Return the rows by table that each simulation has, as the ledger says.
+    """Return the rows by table that each simulation has, according to the ledger.
 
     Args:
         entries: The ledger, the oldest entry first.
@@ -277,7 +277,7 @@ def _choices(chosen: Choices) -> dict[str, Any]:
 def carry_history(
     connection: sqlite3.Connection, simulation_id: str, columns: Iterable[str]
 ) -> None:
-    """Bring along what the ledger of a merged input says: it is history.
+    """Bring along what the ledger of a merged input records: it is history.
 
     Args:
         connection: The output, with the input attached as `shard`.
@@ -298,7 +298,7 @@ def forget(connection: sqlite3.Connection, simulation_id: str) -> None:
 
 
 def summarize_ledger(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Return what a ledger says in all.
+    """Return a summary of a ledger.
 
     Returns:
         `files`, `first_merged` and `last_merged` (UTC), and how many entries there are by

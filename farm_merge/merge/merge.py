@@ -43,7 +43,7 @@ __all__ = ["make_plan", "merge"]
 def merge(
     paths: Sequence[str | PathLike[str]], output: Path, options: Options, report: ReportProgress
 ) -> MergeReport:
-    """Merge files into an experiment database; `merge_shards` says what can be relied on."""
+    """Merge files into an experiment database; `merge_shards` describes what can be relied on."""
     started = time.perf_counter()
 
     def wait(holder: str) -> None:
@@ -56,7 +56,7 @@ def merge(
             plan, written = _plan_and_write(paths, output, options, folder, report)
         except DamagedGraftError as exc:
             # Row by row, the input that is to blame is found and named.
-            report(Progress("plan", 0, 0, f"copying row by row, since the check says: {exc}"))
+            report(Progress("plan", 0, 0, f"copying row by row, since the check found: {exc}"))
             by_rows = replace(options, engine="attach")
             plan, written = _plan_and_write(paths, output, by_rows, folder, report)
         merged = MergeReport.of(plan, written.simulations, written.left_out)

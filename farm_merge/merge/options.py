@@ -55,7 +55,7 @@ class Progress:
         phase: "wait", "inspect", "plan", "copy" or "verify".
         done: Files inspected, or rows copied.
         total: Files to inspect, or rows to copy.
-        message: What just happened, in words.
+        message: What just happened, as a sentence.
     """
 
     phase: Literal["wait", "inspect", "plan", "copy", "verify"]

@@ -6,6 +6,7 @@ it out by the one door: closed, synced, and never over something that it did not
 
 from farm_merge.publish.door import new_folder, new_output, publish_new, replacing, sync
 from farm_merge.publish.lock import locked
+from farm_merge.publish.name import file_name
 from farm_merge.publish.output import (
     building,
     existing_output,
@@ -21,6 +22,7 @@ from farm_merge.publish.workshop import is_workshop, workshop
 __all__ = [
     "building",
     "existing_output",
+    "file_name",
     "is_workshop",
     "locked",
     "new_folder",

@@ -29,8 +29,8 @@ __all__ = [
     "confidence",
     "group_repetitions",
     "parameter_columns",
-    "result_columns",
     "varied_parameters",
+    "without_prefix",
 ]
 
 _METADATA = ("experiment_id", "status", "seed", "git_commit")
@@ -83,7 +83,7 @@ def compare_simulations(database: str | PathLike[str], where: Iterable[str] = ()
     order = [
         *(name for name in _METADATA if name in frame),
         *parameter_columns(frame),
-        *result_columns(frame),
+        *_result_columns(frame),
     ]
     return frame[order]
 
@@ -93,7 +93,7 @@ def parameter_columns(frame: pd.DataFrame) -> list[str]:
     return [name for name in map(str, frame) if name.startswith("parameters.")]
 
 
-def result_columns(frame: pd.DataFrame) -> list[str]:
+def _result_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns of `compare_simulations` that hold results."""
     others = (name for name in map(str, frame) if not name.startswith("parameters."))
     return [name for name in others if name not in _METADATA]
@@ -124,7 +124,8 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
             `varied_parameters`.
 
     Returns:
-        A long frame, a row for every set and result: the parameters, `result`, `n` (simulations
+        A long frame, a row for every set and result: the parameters (one that is called as another
+        column keeps `parameters.` in front), `result`, `n` (simulations
         that have it), `mean`, `std` (of the sample), and `ci_low` and `ci_high`, the 95 %
         confidence interval of the mean by Student's t (missing where n is 1).
 
@@ -134,7 +135,9 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
     import pandas as pd
 
     names = varied_parameters(frame) if by is None else [_parameter(frame, name) for name in by]
-    results = [name for name in result_columns(frame) if pd.api.types.is_numeric_dtype(frame[name])]
+    results = [
+        name for name in _result_columns(frame) if pd.api.types.is_numeric_dtype(frame[name])
+    ]
     long = frame[[*names, *results]].melt(id_vars=names, var_name="result")
     # Groups stay in the order of their values, results in that of the columns.
     long["result"] = pd.Categorical(long["result"], results)
@@ -143,7 +146,14 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
     half = confidence(means["std"], means["n"])
     means["ci_low"], means["ci_high"] = means["mean"] - half, means["mean"] + half
     means["result"] = means["result"].astype(str)
-    return means.rename(columns={name: name.removeprefix("parameters.") for name in names})
+    return without_prefix(means)
+
+
+def without_prefix(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose parameters are called by their names, as far as these are free."""
+    taken = {frame.index.name, *frame}
+    short = {name: name.removeprefix("parameters.") for name in parameter_columns(frame)}
+    return frame.rename(columns={name: to for name, to in short.items() if to not in taken})
 
 
 def confidence(std: pd.Series[Any], n: pd.Series[Any]) -> pd.Series[Any]:
@@ -218,6 +228,8 @@ def _registered(db: Database, bound: dict[str, str]) -> Iterator[dict[str, Any]]
 
 def _steps(db: Database, bound: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the number of steps, and the mean and the last value of every metric."""
+    if not _has_rows(db, "simulation_steps"):
+        return
     columns = db.table("simulation_steps").columns
     if not {"simulation_id", "step_number"} <= {column.name for column in columns}:
         return
@@ -244,7 +256,7 @@ def _steps(db: Database, bound: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 def _agents(db: Database, bound: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the numbers of agents."""
-    if _has(db, "agents", "simulation_id", "death_time"):
+    if _has(db, "agents", "simulation_id", "death_time") and _has_rows(db, "agents"):
         yield from db.query(
             "SELECT simulation_id, count(*) AS agents_born, count(death_time) AS agents_died"
             f" FROM agents WHERE {_CHOSEN} GROUP BY 1",
@@ -254,7 +266,8 @@ def _agents(db: Database, bound: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 def _actions(db: Database, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Yield the numbers of actions by type, and their mean reward."""
-    if not _has(db, "agent_actions", "simulation_id", "action_type", "reward"):
+    there = _has(db, "agent_actions", "simulation_id", "action_type", "reward")
+    if not there or not _has_rows(db, "agent_actions"):
         return
     # One by one: grouping all at once by two columns would sort all rows in memory.
     for simulation_id in ids:
@@ -277,6 +290,13 @@ def _actions(db: Database, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
 def _has(db: Database, table: str, *columns: str) -> bool:
     """Return whether a database has a table with these columns: a merge of others may not."""
     return {*columns} <= {column.name for column in db.table(table).columns}
+
+
+def _has_rows(db: Database, table: str) -> bool:
+    """Return whether any simulation has rows in a table: a model without actions has not 0."""
+    if not db.table(table).exists():
+        return False
+    return bool(db.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)})").fetchone()[0])
 
 
 def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

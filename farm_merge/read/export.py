@@ -17,8 +17,14 @@ from urllib.parse import quote
 from farm_merge.errors import FarmMergeError, InvalidOptionError, ShardError
 from farm_merge.merge.inputs.running import OpenFiles
 from farm_merge.progress import silent
-from farm_merge.publish import new_folder
-from farm_merge.read.formats import BATCH_ROWS, ColumnTypeError, require_format, write_rows
+from farm_merge.publish import file_name, new_folder
+from farm_merge.read.formats import (
+    BATCH_ROWS,
+    ColumnTypeError,
+    NullWordError,
+    require_format,
+    write_rows,
+)
 from farm_merge.read.open import at_rest, reading
 from farm_merge.read.where import selection
 from farm_merge.schema import METADATA_TABLES
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
     from farm_merge.read.formats import Compression, Format
 
 __all__ = ["Exported", "export_tables"]
+
+_LONGEST_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,7 @@ class _Job:
         path: The file that is written.
         format: Its format.
         compression: How text is compressed.
+        null: What NULL is in CSV.
     """
 
     sources: tuple[_Source, ...]
@@ -86,6 +95,7 @@ class _Job:
     path: Path
     format: Format
     compression: Compression
+    null: str
 
 
 def export_tables(
@@ -98,6 +108,7 @@ def export_tables(
     steps: range | None = None,
     as_text: str | Iterable[str] = (),
     compression: Compression = "none",
+    null: str = "",
     jobs: int = 1,
     executor: Executor | None = None,
     progress: ReportCount | None = None,
@@ -116,6 +127,7 @@ def export_tables(
         as_text: Columns, as `TABLE.COLUMN`, that are text in Parquet whatever they are declared as:
             files of different years may have had numbers there and texts.
         compression: "gz" or "zst" for text; Parquet is always compressed with Zstandard.
+        null: What NULL is in CSV; an empty field by default, as an empty text is too.
         jobs: Processes.
         executor: Does the work instead, such as `Client.get_executor()` of a Dask cluster that
             sees the same files.
@@ -131,6 +143,8 @@ def export_tables(
     require_format(format, compression)
     if not isinstance(jobs, int) or jobs < 1:
         raise InvalidOptionError(f"jobs is {jobs!r}; it takes a number from 1")
+    if null and format != "csv":
+        raise InvalidOptionError(f"null is {null!r}, and {format} has a NULL of its own")
     folder, progress = Path(folder), progress or silent
     paths = list(map(Path, inputs))
     with new_folder(folder) as partial, ExitStack() as stack:
@@ -140,7 +154,7 @@ def export_tables(
         ]
         sources = _sources(places, _listed(simulations))
         columns = _with_text(_columns(sources, _listed(tables)), _listed(as_text) or [])
-        work = list(_jobs(sources, columns, partial, format, compression, steps))
+        work = list(_jobs(sources, columns, partial, format, compression, null, steps))
         rows = dict.fromkeys(columns, 0)
         with _workers(executor, min(jobs, len(work))) as submit:
             waiting = [(job, submit(job)) for job in work]
@@ -225,6 +239,7 @@ def _jobs(
     folder: Path,
     format: Format,  # noqa: A002
     compression: Compression,
+    null: str,
     steps: range | None,
 ) -> Iterator[_Job]:
     suffix = "" if compression == "none" else f".{compression}"
@@ -235,19 +250,34 @@ def _jobs(
             rest = tuple(column for column in found if column[0] != "simulation_id")
             for source in sources:
                 for simulation_id in source.simulations or ():
-                    part = folder / table / f"simulation_id={quote(simulation_id, safe='')}"
+                    part = folder / file_name(table) / _partition(simulation_id)
                     one = replace(source, simulations=(simulation_id,))
                     path_of_part = part / "part-0.parquet"
-                    yield _Job((one,), table, rest, steps, path_of_part, format, compression)
+                    yield _Job((one,), table, rest, steps, path_of_part, format, "none", "")
             continue
-        path = folder / f"{quote(table, safe=' ')}.{format}{suffix}"
+        path = folder / f"{file_name(table)}.{format}{suffix}"
         if format == "parquet":
-            path = folder / table / "part-0.parquet"
+            path = folder / file_name(table) / "part-0.parquet"
         whole = tuple(
             source if "simulation_id" in names else replace(source, simulations=None)
             for source in sources
         )
-        yield _Job(whole, table, found, steps, path, format, compression)
+        yield _Job(whole, table, found, steps, path, format, compression, null)
+
+
+def _partition(simulation_id: str) -> str:
+    """Return the folder of a simulation; readers of a dataset take the id from its name.
+
+    Raises:
+        FarmMergeError: If no folder can have that name.
+    """
+    name = f"simulation_id={quote(simulation_id, safe='')}"
+    if len(name) > _LONGEST_NAME_BYTES:
+        raise FarmMergeError(
+            f"simulation {simulation_id[:40]}…: its id is too long for the name of a folder",
+            remedy="export it as CSV or JSON lines",
+        )
+    return name
 
 
 @contextmanager
@@ -278,7 +308,16 @@ def _write(job: _Job) -> int:
     """Write a file; return its rows."""
     job.path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return write_rows(job.path, job.format, job.compression, job.columns, _batches(job))
+        return write_rows(
+            job.path, job.format, job.compression, job.columns, _batches(job), job.null
+        )
+    except NullWordError as exc:
+        raise FarmMergeError(
+            f"column {exc.column}: a text is {job.null!r}, as NULL would be",
+            path=", ".join(str(source.path) for source in job.sources),
+            table=job.table,
+            remedy="choose another word for NULL: `null=`",
+        ) from exc
     except ColumnTypeError as exc:
         raise FarmMergeError(
             f"column {exc.column}: a value is not of the declared type, which is {exc.reason}",

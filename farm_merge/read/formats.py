@@ -28,6 +28,7 @@ __all__ = [
     "ColumnTypeError",
     "Compression",
     "Format",
+    "NullWordError",
     "require_format",
     "write_rows",
 ]
@@ -53,6 +54,18 @@ class ColumnTypeError(Exception):
         super().__init__(column, reason)
         self.column = column
         self.reason = reason
+
+
+class NullWordError(Exception):
+    """A text is what NULL is called in CSV.
+
+    Attributes:
+        column: The name of the column.
+    """
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
 
 
 def require_format(format: Format, compression: Compression) -> None:  # noqa: A002
@@ -81,6 +94,7 @@ def write_rows(
     compression: Compression,
     columns: Columns,
     batches: Batches,
+    null: str = "",
 ) -> int:
     """Write rows into a new file.
 
@@ -90,19 +104,21 @@ def write_rows(
         compression: How text is compressed; Parquet always is, with Zstandard.
         columns: The names of the columns and their declared types, which Parquet takes over.
         batches: The rows.
+        null: What NULL is in CSV.
 
     Returns:
         The number of rows.
 
     Raises:
         ColumnTypeError: If a value is not of its column's declared type, in Parquet.
+        NullWordError: If a text is what NULL is called, in CSV.
     """
     if format == "parquet":
         return _write_parquet(path, columns, batches)
     names = [name for name, _ in columns]
     with _text(path, compression) as file:
         if format == "csv":
-            return _write_csv(file, names, batches)
+            return _write_csv(file, names, batches, null)
         return _write_json(file, names, batches, is_array=format == "json")
 
 
@@ -121,15 +137,29 @@ def _text(path: Path, compression: Compression) -> Iterator[IO[str]]:
             yield file
 
 
-def _write_csv(file: IO[str], names: list[str], batches: Batches) -> int:
+def _write_csv(file: IO[str], names: list[str], batches: Batches, null: str) -> int:
     rows = 0
     writer = csv.writer(file)
     writer.writerow(names)
     for batch in batches:
-        holds_bytes = any(bytes in set(map(type, row)) for row in batch)
-        writer.writerows((tuple(map(_plain, row)) for row in batch) if holds_bytes else batch)
+        if null:
+            writer.writerows(_with_null(names, row, null) for row in batch)
+        else:
+            holds_bytes = any(bytes in set(map(type, row)) for row in batch)
+            writer.writerows((tuple(map(_plain, row)) for row in batch) if holds_bytes else batch)
         rows += len(batch)
     return rows
+
+
+def _with_null(names: list[str], row: Sequence[Any], null: str) -> list[object]:
+    """Return a row with a word for NULL.
+
+    Raises:
+        NullWordError: If a text is that word.
+    """
+    if null in row:
+        raise NullWordError(names[row.index(null)])
+    return [null if value is None else _plain(value) for value in row]
 
 
 def _plain(value: object) -> object:

@@ -50,7 +50,10 @@ def list_simulations(
         ).fetchall()
     names = ("simulation_id", "experiment_id", "status", "parameters", "steps", "agents")
     simulations = [dict(zip(names, row, strict=True)) for row in rows]
-    return [{**it, "parameters": parsed_parameters(it["parameters"])} for it in simulations]
+    return [
+        {**simulation, "parameters": parsed_parameters(simulation["parameters"])}
+        for simulation in simulations
+    ]
 
 
 def describe_database(database: str | PathLike[str], *, check: bool = True) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_a_dry_run_of_a_split_writes_nothing(run, experiment, tmp_path):
     assert not (tmp_path / "parts").exists()
 
 
-def test_a_dry_run_of_a_vacuum_says_what_it_would_give(run, experiment):
+def test_a_dry_run_of_a_vacuum_shows_what_it_would_give(run, experiment):
     run("remove", experiment, "a", "b")
     before = experiment.stat().st_size
     result = run("vacuum", experiment, "-n")

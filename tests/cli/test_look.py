@@ -11,7 +11,7 @@ from tests.conftest import query
 from tests.merge.eras import write_era
 
 
-def test_inspect_says_what_files_are(run, make_shard, tmp_path):
+def test_inspect_shows_what_files_are(run, make_shard, tmp_path):
     make_shard("a")
     write_era(tmp_path / "shards" / "old.db", 3)
     (tmp_path / "shards" / "bad.db").write_text("nonsense")
@@ -56,7 +56,7 @@ def test_list_shows_the_simulations(run, make_shard):
     assert json.loads(run("list", "exp.db", "--json").output)[0]["parameters"] == {"rate": 0.1}
 
 
-def test_list_says_what_is_wrong_with_a_file(run, tmp_path):
+def test_list_reports_what_is_wrong_with_a_file(run, tmp_path):
     query(tmp_path / "other.db", "CREATE TABLE t (x)")
     (tmp_path / "text.db").write_text("no database, but text" * 100)
     for name in ("other.db", "text.db"):
@@ -65,7 +65,7 @@ def test_list_says_what_is_wrong_with_a_file(run, tmp_path):
         assert result.output.startswith(f"Error: {name}: ")
 
 
-def test_info_says_what_is_in_a_database_and_whether_it_is_in_order(run, make_shard):
+def test_info_shows_what_is_in_a_database_and_whether_it_is_in_order(run, make_shard):
     run(make_shard("a"), make_shard("b", status="failed"), "-o", "exp.db")
     result = run("info", "exp.db")
     assert result.exit_code == 0
@@ -149,3 +149,48 @@ def test_what_others_merged_is_shown_too(run, tmp_path, command):
     assert result.exit_code == 0, result.output
     rows = [line.split()[0] for line in result.output.splitlines()]
     assert {"a", "b"} <= {*rows} or command == "info"
+
+
+def test_a_parameter_called_like_a_column_is_shown_beside_it(run, tmp_path):
+    for number in (1, 2):
+        query(tmp_path / f"run_{number}.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, v REAL)")
+        query(tmp_path / f"run_{number}.db", f"INSERT INTO t VALUES (1, {number})")
+        text = f'{{"simulation_id": "x{number}", "status": "s{number}"}}'
+        (tmp_path / f"run_{number}.json").write_text(text)
+    assert run("run_1.db", "run_2.db", "-o", "x.db").exit_code == 0
+    header, _, first, _ = run("compare", "x.db").output.splitlines()
+    assert header.split() == [
+        "simulation_id", "status", "parameters.simulation_id", "parameters.status",
+    ]  # fmt: skip
+    assert first.split() == ["run_1", "unknown", "x1", "s1"]
+    header = run("list", "x.db").output.splitlines()[0]
+    assert header.split() == ["simulation_id", "status", "parameters"]
+
+
+def test_files_are_verified_with_the_options_of_their_merge(run, tmp_path):
+    for table in ("data", "log"):
+        for number in (1, 2):
+            path = tmp_path / f"runs/run_{number}/{table}.db"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            query(path, f"CREATE TABLE {table} (v REAL)")
+            query(path, f"INSERT INTO {table} VALUES ({number}), ({number})")
+    options = ["--simulation-id", "{parent}", "--join"]
+    assert run("runs", "-o", "x.db", *options).exit_code == 0
+    result = run("verify", "x.db", "runs", *options)
+    assert result.exit_code == 0, result.output
+    assert "2 simulations, 2 counted against the ledger, 4 compared with their files" in (
+        result.output
+    )
+
+
+def test_inspect_names_what_is_no_input_with_what_to_do(run, make_shard, tmp_path):
+    make_shard("a")
+    (tmp_path / "shards" / "duck").write_bytes(bytes(8) + b"DUCK" + bytes(100))
+    old = write_era(tmp_path / "shards" / "old.db", 2)
+    query(old, "INSERT INTO AgentStates SELECT * FROM AgentStates")
+    result = run("inspect", "shards")
+    assert result.exit_code == 3
+    assert "shards/duck: cannot be merged: is a DuckDB database; export it: " in result.output
+    assert "5 rows repeat a key (step_number, agent_id); --on-duplicate-row first or " in (
+        result.output
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import pytest
 
 from tests.conftest import content, query, union
-from tests.merge.eras import write_era
+from tests.merge.eras import write_era, write_nameless
 
 
 def test_merging_is_what_the_command_does_by_default(run, make_shard, tmp_path):
@@ -39,6 +40,37 @@ def test_paths_can_come_from_standard_input(run, make_shard, separator):
     assert "2 merged" in run("-", "-o", "exp.db", stdin=paths).output
 
 
+def test_a_path_of_any_bytes_is_read_and_printed(run, make_shard, tmp_path):
+    path = os.fsencode(make_shard("a").rename(tmp_path / os.fsdecode(b"run_\xff.db")))
+    words = [sys.executable, "-m", "farm_merge", "-", "-o", "exp.db", "-v"]
+    done = subprocess.run(words, input=path, capture_output=True, check=True, timeout=60)
+    assert done.stdout.startswith(b"merged: " + path + b" [a] (new)\n")
+    assert b"a  " in run("list", "exp.db").output.encode()
+
+
+def test_a_reader_that_goes_away_does_not_end_a_merge(make_shard, tmp_path):
+    """As `farm-merge -v shards -o exp.db | head -1` does."""
+    shards = [make_shard(f"run_{number:03}") for number in range(40)]
+    words = [sys.executable, "-m", "farm_merge", *shards, "-o", tmp_path / "exp.db", "-v"]
+    reading, writing = os.pipe()
+    process = subprocess.Popen(words, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    os.close(reading)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert content(tmp_path / "exp.db") == union(*shards)
+
+
+def test_help_lists_the_options_by_the_question_they_answer(run):
+    text = run("merge", "--help").output
+    questions = ["Which runs:", "What they are called, and belong to:",
+                 "When inputs disagree, or are damaged:", "How it is written:",
+                 "What is shown:"]  # fmt: skip
+    places = [text.index(question) for question in questions]
+    assert places == sorted(places)
+    assert places[1] < text.index("--simulation-id") < places[2] < text.index("--equal-files")
+
+
 def test_exit_code_1_when_nothing_is_merged(run, make_shard, tmp_path):
     (tmp_path / "bad.db").write_text("no database")
     result = run(make_shard("a"), "bad.db", "-o", "exp.db")
@@ -53,9 +85,12 @@ def test_exit_code_2_for_wrong_usage(run, make_shard):
 
 
 def test_exit_code_3_when_some_are_left_out(run, make_shard):
-    result = run(make_shard("a"), make_shard("b", status="running"), "-o", "exp.db")
-    assert result.exit_code == 3
-    assert result.output.startswith("left out: ")
+    shards = [make_shard("a"), make_shard("b", status="running")]
+    for there in ("1 merged", "1 already there"):
+        result = run(*shards, "-o", "exp.db")
+        assert result.exit_code == 3
+        assert result.output.startswith("left out: ")
+        assert f"2 files found: {there}, 1 left out" in result.output
 
 
 def test_each_simulation_is_listed_when_asked(run, make_shard):
@@ -80,12 +115,12 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(run, make_shard, tmp_path):
     result = run("shards", old, "-o", "exp.db", "--dry-run")
     assert result.exit_code == 3
     for words in (
-        f"left out: {running} [r]: its run has not ended",
+        f"to leave out: {running} [r]: its run has not ended",
         "already merged: shards/a.db [a] (the ledger has this very file",
-        f"merged: {old} [run_7] (new; AgentFarm era 2 (2024-11)): agent_actions 2, agent_states 5",
+        f"to merge: {old} [run_7] (new; AgentFarm era 2 (2024-11)): agent_actions 2, agent_states 5",
         "  AgentStates -> agent_states: ",
-        "added tables: learning_experiences",
-        "added columns: agent_actions.position_before, ",
+        "to add: tables learning_experiences",
+        "columns agent_actions.position_before, ",
         "bytes needed",
         "Nothing was written",
     ):
@@ -137,7 +172,7 @@ def test_an_agentfarm_database_is_an_input_and_no_output(run, make_shard, tmp_pa
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_merge_says_so_and_leaves_nothing(make_shard, tmp_path):
+def test_an_interrupted_merge_reports_that_and_leaves_nothing(make_shard, tmp_path):
     one = write_era(tmp_path / "one.db", 3)
     for number in range(300):
         shutil.copy(one, tmp_path / f"run_{number}.db")
@@ -163,3 +198,14 @@ def test_an_interrupted_merge_says_so_and_leaves_nothing(make_shard, tmp_path):
     assert errors.startswith("Interrupted; ")
     assert "Traceback" not in errors
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_advice_is_worded_for_the_command_line(run, make_shard, tmp_path):
+    make_shard("r", status="running")
+    for name in ("run_1", "run_2"):
+        write_nameless(tmp_path / "shards" / name / "out.db", 1)
+    for number, words in enumerate([(), ("-n",), ("--json",), ("-n", "--json")]):
+        result = run("shards", "-o", f"{number}.db", *words)
+        assert "--include-running takes what is committed" in result.output
+        assert "--equal-files fold makes them one" in result.output
+        assert "`" not in result.output

@@ -116,10 +116,10 @@ def test_persisting_ends_the_run_unless_it_goes_on(tmp_path):
     db.update_simulation_status("failed")
     db.persist_to_disk(tmp_path / "failed.db", show_progress=False)
     db.close()
-    stood = "SELECT status, end_time IS NULL FROM simulations"
-    assert query(tmp_path / "over.db", stood) == [("completed", 0)]
-    assert query(tmp_path / "goes_on.db", stood) == [("running", 1)]
-    assert query(tmp_path / "failed.db", stood) == [("failed", 0)]
+    asked = "SELECT status, end_time IS NULL FROM simulations"
+    assert query(tmp_path / "over.db", asked) == [("completed", 0)]
+    assert query(tmp_path / "goes_on.db", asked) == [("running", 1)]
+    assert query(tmp_path / "failed.db", asked) == [("failed", 0)]
 
 
 def test_what_was_refused_is_recorded_in_the_file(tmp_path):

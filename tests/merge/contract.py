@@ -1,7 +1,7 @@
 """What a merge promises, whatever way its rows take.
 
 `Promises` holds for every way of writing; `NewOutputPromises` and `ExistingOutputPromises` add what
-makes sense for an output that is new, or that is there. A way is a subclass that says what its
+makes sense for an output that is new, or that is there. A way is a subclass that defines what its
 inputs are, and with which engine they are merged; `test_contract` has them all.
 
 Rows are read and compared without the package: by name, by value and by type.
@@ -166,7 +166,7 @@ class Promises:
             for name, steps in (("a", 5), ("b", 40), ("z", 1))
         ]
 
-    def test_the_way_is_the_one_that_it_says(self, place, three, monkeypatch):
+    def test_the_way_is_the_one_that_it_claims(self, place, three, monkeypatch):
         """Else all that follows could hold for another."""
         mappings = describe_plan(plan_merge(three, place.output))["mappings"]
         assert bool(mappings) == self.is_legacy
@@ -228,7 +228,7 @@ class Promises:
         place.merge(*three)
         assert snapshot(place.inputs) == before
 
-    def test_the_ledger_says_what_came_from_where(self, place, three):
+    def test_the_ledger_records_what_came_from_where(self, place, three):
         place.merge(*three)
         columns = (
             "fingerprint, source_path, source_schema, size_bytes, inode, row_counts, choices"
@@ -252,8 +252,8 @@ class Promises:
         report = place.merge(*three, text, on_bad_shard="skip")
         assert report.files == {"merged": 2, "already there": 1, "left out": 1}
         assert [left.path for left in report.left_out] == [text]
-        told = {it.simulation_id: (it.path, it.action, it.row_counts) for it in report.simulations}
-        assert told == {
+        found = {it.simulation_id: (it.path, it.action, it.row_counts) for it in report.simulations}
+        assert found == {
             path.stem: (
                 path,
                 Action.ALREADY_MERGED if path == three[0] else Action.COPY,
@@ -392,7 +392,7 @@ class NewOutputPromises(Promises):
 
     @pytest.fixture
     def rivals(self, place):
-        """Write two inputs that say different things about one simulation."""
+        """Write two inputs that hold different data of one simulation."""
         return [
             place.write(place.inputs / "a.db"),
             place.write(place.inputs / "other" / "a.db", shift=1.0),
@@ -443,7 +443,7 @@ class ExistingOutputPromises(Promises):
 
     @pytest.fixture
     def rival(self, place):
-        """Write an input that says something else about a simulation that the output has."""
+        """Write an input that holds other data of a simulation that the output has."""
         return place.write(place.inputs / "more" / "m_first.db", shift=1.0)
 
     def test_all_conflicts_are_named_before_anything_is_written(self, place, three, rival):

@@ -97,7 +97,7 @@ def change_key(raw, table="agent_actions"):
 
 
 def empty_leaf(raw, table="agent_actions"):
-    """A leaf says that it has no cells."""
+    """A leaf claims that it has no cells."""
     raw.put(raw.at(middle_leaf(raw, table)) + 3, 0, 2)
 
 

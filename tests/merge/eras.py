@@ -243,7 +243,7 @@ def _orm_rows(era: int, simulation: str, ids: tuple[str, str]) -> list[str]:
 
 def write_era(path: Path, era: int, simulation_id: str = "sim_one") -> Path:
     """Write a file of an era, 1 to 8; only eras 5 and later know a simulation_id."""
-    statements = {1: _era1, 2: _era2}.get(era, lambda each: _orm(era, each))(simulation_id)
+    statements = {1: _era1, 2: _era2}.get(era, lambda name: _orm(era, name))(simulation_id)
     return write(path, *statements)
 
 

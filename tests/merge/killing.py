@@ -126,12 +126,12 @@ def _merge(
         os._exit(0)
     os.close(theirs)
     with os.fdopen(ours) as pipe:
-        told = pipe.read()
+        text = pipe.read()
     _, status = os.waitpid(process, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
         return None
-    return int(told)
+    return int(text)
 
 
 if __name__ == "__main__":

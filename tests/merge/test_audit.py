@@ -11,7 +11,7 @@ from farm_merge.merge import audit, merge_shards
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 from tests.merge.damage import damaged, swap_pointers
-from tests.merge.eras import write_era
+from tests.merge.eras import write, write_era
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_all_is_well(merged):
 def test_rows_that_went_are_found_by_counting(merged, damage, match):
     output, _ = merged
     query(output, damage)
-    assert any(match in each for each in audit(output).problems)
+    assert any(match in problem for problem in audit(output).problems)
 
 
 @pytest.mark.parametrize(
@@ -65,20 +65,20 @@ def test_values_that_changed_are_found_by_comparing(merged, damage):
     assert "a.db [a]: differs from" in problem
 
 
-def test_a_shard_that_was_never_merged_is_told(merged, make_shard):
+def test_a_shard_that_was_never_merged_is_reported(merged, make_shard):
     output, _ = merged
     (problem,) = audit(output, [make_shard("c")]).problems
     assert "c.db [c]: not in" in problem
 
 
-def test_a_shard_that_cannot_be_read_is_told(merged, tmp_path):
+def test_a_shard_that_cannot_be_read_is_reported(merged, tmp_path):
     output, _ = merged
     (tmp_path / "text.db").write_text("nonsense")
     (problem,) = audit(output, [tmp_path / "text.db"]).problems
     assert "not a SQLite database" in problem
 
 
-def test_rows_that_point_nowhere_are_told_and_no_problem(make_shard, tmp_path):
+def test_rows_that_point_nowhere_are_reported_and_no_problem(make_shard, tmp_path):
     shard = make_shard("a")
     query(shard, "DELETE FROM agents WHERE agent_id = 'agent_0'")
     merge_shards([shard], tmp_path / "exp.db")
@@ -89,7 +89,7 @@ def test_rows_that_point_nowhere_are_told_and_no_problem(make_shard, tmp_path):
     )
 
 
-def test_what_was_written_and_not_merged_is_told(make_shard):
+def test_what_was_written_and_not_merged_is_reported(make_shard):
     report = audit(make_shard("a"))
     assert report.notes == ("1 simulations were written here, and never merged",)
 
@@ -99,12 +99,12 @@ def test_rows_out_of_order_are_found(make_shard, tmp_path):
     merge_shards([make_shard("a", steps=200)], tmp_path / "exp.db")
     damaged(tmp_path / "exp.db", swap_pointers)
     assert any(
-        "SQLite's integrity_check says: row not in PRIMARY KEY order" in problem
+        "SQLite's integrity_check reports: row not in PRIMARY KEY order" in problem
         for problem in audit(tmp_path / "exp.db").problems
     )
 
 
-def test_damage_is_told(merged):
+def test_damage_is_reported(merged):
     output, _ = merged
     data = bytearray(output.read_bytes())
     data[4096 * 6 : 4096 * 7] = bytes(4096)
@@ -113,7 +113,7 @@ def test_damage_is_told(merged):
         audit(output)
 
 
-def test_a_check_that_fails_is_told(merged):
+def test_a_check_that_fails_is_reported(merged):
     output, _ = merged
     with closing(sqlite3.connect(str(output), isolation_level=None)) as connection:
         connection.execute("PRAGMA writable_schema = ON")
@@ -121,7 +121,7 @@ def test_a_check_that_fails_is_told(merged):
             "UPDATE sqlite_schema SET sql = replace(sql, 'genome_id VARCHAR(64)',"
             " 'genome_id VARCHAR(64) NOT NULL') WHERE name = 'agents'"
         )
-    assert any("NULL value in agents.genome_id" in each for each in audit(output).problems)
+    assert any("NULL value in agents.genome_id" in problem for problem in audit(output).problems)
 
 
 def test_what_is_no_experiment_database_is_refused(tmp_path):
@@ -132,3 +132,76 @@ def test_what_is_no_experiment_database_is_refused(tmp_path):
 
 
 # Moving inputs away
+
+
+@pytest.fixture
+def joined(tmp_path):
+    sources = [tmp_path / "run" / f"rank_{number}.db" for number in (0, 1)]
+    sources[0].parent.mkdir()
+    for number, path in enumerate(sources):
+        query(path, "CREATE TABLE events (what TEXT)")
+        query(path, f"INSERT INTO events VALUES ('born'), ('born'), ('died {number}')")
+        query(path, "CREATE TABLE cells (x INTEGER PRIMARY KEY, v)")
+        query(path, f"INSERT INTO cells VALUES ({number}, 1), ({number + 10}, '1')")
+    merge_shards(sources, tmp_path / "exp.db", simulation_id="{parent}", join=True)
+    return tmp_path / "exp.db", sources
+
+
+@pytest.mark.parametrize("options", [{}, {"simulation_id": "{parent}", "join": True}])
+def test_each_file_of_a_joined_simulation_is_found_in_it(joined, options):
+    output, sources = joined
+    report = audit(output, sources, **options)
+    assert (report.simulations, report.counted, report.compared) == (1, 1, 2)
+    assert report.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("damage", "table"),
+    [
+        ("UPDATE events SET what = 'died 1' WHERE what = 'died 0'", "events"),
+        ("UPDATE cells SET v = 1 WHERE x = 10", "cells"),
+        ("UPDATE cells SET x = 12 WHERE x = 10", "cells"),
+    ],
+)
+def test_a_row_that_a_joined_simulation_lost_is_found(joined, damage, table):
+    output, sources = joined
+    query(output, damage)
+    (problem,) = audit(output, sources[:1]).problems
+    assert f"rank_0.db [run]: differs from {output} in {table}" in problem
+
+
+def test_equal_files_are_found_as_they_were_merged_and_noted(tmp_path):
+    sources = [tmp_path / f"{name}.db" for name in "abc"]
+    for path in sources:
+        query(path, "CREATE TABLE t (v REAL)")
+    merge_shards(sources, tmp_path / "one.db", equal_files="fold")
+    merge_shards(sources, tmp_path / "three.db")
+    folded = audit(tmp_path / "one.db", sources, equal_files="fold")
+    assert (folded.simulations, folded.compared, folded.problems) == (1, 3, ())
+    separate = audit(tmp_path / "three.db", sources)
+    assert (separate.simulations, separate.compared, separate.problems) == (3, 3, ())
+    (note,) = separate.notes
+    assert "simulations 'a', 'b', 'c' come from files with equal bytes" in note
+
+
+def test_files_that_were_joined_are_compared_with_their_part_of_the_run(tmp_path):
+    sources = [
+        write(
+            tmp_path / "run_1" / f"rank_{rank}.db",
+            "CREATE TABLE t (k INTEGER PRIMARY KEY, v)",
+            "CREATE TABLE log (line)",
+            f"INSERT INTO t VALUES ({rank}, {rank})",
+            f"INSERT INTO log VALUES ('begins'), ('ends on {rank}')",
+        )
+        for rank in (1, 2)
+    ]
+    output, options = tmp_path / "exp.db", {"simulation_id": "{parent}"}
+    merge_shards(sources, output, join=True, **options)
+    report = audit(output, sources, **options)
+    assert (report.compared, report.problems) == (2, ())
+    for change in ("UPDATE t SET v = 1.0 WHERE k = 1", "UPDATE log SET line = '' WHERE line > 'e'"):
+        query(output, change)
+    differing = [
+        problem.rpartition(" in ")[2] for problem in audit(output, sources, **options).problems
+    ]
+    assert differing == ["log, t", "log"]

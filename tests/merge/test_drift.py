@@ -26,7 +26,7 @@ def test_missing_columns_become_null_and_new_ones_are_added(tmp_path):
         assert found == [("a", 2, 3, None), ("b", 4, None, "z")]
     report = merge_checked(tmp_path / "append.db", first)
     report = merge_checked(tmp_path / "append.db", second)
-    assert [each.action for each in report.simulations] == [Action.COPY]
+    assert [outcome.action for outcome in report.simulations] == [Action.COPY]
     found = query(tmp_path / "append.db", "SELECT simulation_id, x, y, z FROM t")
     assert found == [("a", 2, 3, None), ("b", 4, None, "z")]
 
@@ -87,8 +87,45 @@ def test_a_column_of_the_output_that_holds_nothing_gets_the_type_of_its_first_va
     assert query(output, "SELECT quote(v) FROM t WHERE k = 2") == [("1.0",)]
 
 
+def test_whole_numbers_of_a_real_column_stay_real_when_it_loses_its_type(tmp_path):
+    """SQLite stores 1.0 as the integer 1 in a REAL column, in rows and in indexes."""
+    create = "CREATE TABLE t (k INTEGER PRIMARY KEY, v {})"
+    reals = write_rows(tmp_path / "reals.db", create.format("REAL"), "1, 1.0", "2, 0.5")
+    query(reals, "CREATE INDEX by_value ON t (v)")
+    whole = write_rows(tmp_path / "whole.db", create.format("INT"), "1, 1", "2, 3")
+    for name, parts in (("whole.db", [[reals, whole]]), ("parts.db", [[reals], [whole]])):
+        output = tmp_path / "outputs" / name
+        output.parent.mkdir(exist_ok=True)
+        for part in parts:
+            merge_checked(output, *part)
+        found = query(output, "SELECT quote(v) FROM t NOT INDEXED ORDER BY simulation_id, k")
+        assert found == [("1.0",), ("0.5",), ("1",), ("3",)]
+        found = query(
+            output, "SELECT quote(v) FROM t INDEXED BY by_value ORDER BY simulation_id, v"
+        )
+        assert found == [("0.5",), ("1.0",), ("1",), ("3",)]
+
+
+def test_a_strict_table_of_the_output_takes_what_other_files_have(tmp_path):
+    """Whatever their types are, and whatever is STRICT."""
+    output = tmp_path / "exp.db"
+    for name, create, row in (
+        ("a", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT, w ANY) STRICT", "1, 5, '007'"),
+        ("b", "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT, w ANY) STRICT", "1, 'x', '1e3'"),
+        ("c", "CREATE TABLE t (k INTEGER PRIMARY KEY, v, w, x VARCHAR)", "1, 0.5, '1.0', 'y'"),
+        ("d", "CREATE TABLE t (k INTEGER PRIMARY KEY, z ANY) STRICT", "1, '08'"),
+    ):
+        merge_checked(output, write_rows(tmp_path / f"{name}.db", create, row))
+    assert query(output, "SELECT quote(v), quote(w), quote(z) FROM t") == [
+        ("5", "'007'", "NULL"),
+        ("'x'", "'1e3'", "NULL"),
+        ("0.5", "'1.0'", "NULL"),
+        ("NULL", "NULL", "'08'"),
+    ]
+
+
 def test_a_column_of_todays_tables_with_another_type(make_shard, tmp_path):
-    """The values decide: equal numbers are told, others are a problem."""
+    """The values decide: equal numbers are noted, others are a problem."""
     shard = make_shard("a")
     sql = query(shard, "SELECT sql FROM sqlite_schema WHERE name = 'simulation_steps'")[0][0]
     for name, value in (("whole", "3"), ("big", "9007199254740993"), ("text", "'1e3'")):
@@ -99,7 +136,9 @@ def test_a_column_of_todays_tables_with_another_type(make_shard, tmp_path):
         query(other, f"INSERT INTO simulation_steps (simulation_id, step_number, total_resources)"
               f" VALUES ('a', 0, {value})")  # fmt: skip
     report = merge_checked(tmp_path / "exp.db", tmp_path / "whole.db")
-    assert any("1 numbers become equal numbers of type FLOAT" in each for each in report.details)
+    assert any(
+        "1 numbers become equal numbers of type FLOAT" in detail for detail in report.details
+    )
     found = query(tmp_path / "exp.db", "SELECT quote(total_resources) FROM simulation_steps")
     assert found == [("3.0",)]
     for name in ("big", "text"):

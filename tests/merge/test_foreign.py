@@ -154,7 +154,7 @@ def test_keys_that_only_a_collation_calls_equal(tmp_path, merge):
     output = merge(source)
     # The same run by its path, but not the same data: it gets a name of its own.
     report = merge_shards([other], output)
-    assert [each.action for each in report.simulations] == [Action.COPY]
+    assert [outcome.action for outcome in report.simulations] == [Action.COPY]
     assert query(output, "SELECT k FROM t ORDER BY simulation_id") == [("A",), ("a",)]
 
 
@@ -183,7 +183,7 @@ def test_a_name_that_is_taken_gets_a_suffix_that_the_plan_shows(make_shard, tmp_
     )
     shard = make_shard("shard")
     plan = plan_merge([source, shard], tmp_path / "plan.db")
-    assert any("table Agents becomes Agents_foreign" in each for each in plan.details)
+    assert any("table Agents becomes Agents_foreign" in detail for detail in plan.details)
     output = merge(source, shard)
     assert query(output, "SELECT mood FROM Agents_foreign") == [("good",)]
     assert query(output, "SELECT id FROM agents_foreign_foreign") == [(7,)]
@@ -248,7 +248,7 @@ def test_a_simulation_id_that_names_nothing_is_renamed(tmp_path, merge, value):
     assert "original_simulation_id" in columns(output, "steps")
 
 
-def test_views_and_virtual_tables_are_not_carried_and_said_so(tmp_path):
+def test_views_and_virtual_tables_are_not_carried_and_reported(tmp_path):
     source = write(
         tmp_path / "run.db",
         "CREATE TABLE t (x)",
@@ -338,7 +338,9 @@ def test_rows_out_of_order_are_damage(tmp_path):
     raw = Raw(source)
     swap_pointers(raw, "t")
     raw.save()
-    with pytest.raises(ShardError, match=r"run\.db: damaged; SQLite's integrity_check says: row"):
+    with pytest.raises(
+        ShardError, match=r"run\.db: damaged; SQLite's integrity_check reports: row"
+    ):
         merge_shards([source], tmp_path / "exp.db")
 
 

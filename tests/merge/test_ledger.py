@@ -1,4 +1,4 @@
-"""What came from where, and what that says about a file that is met again."""
+"""What came from where, and what follows for a file that is met again."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_a_file_of_which_not_all_was_merged_is_read_again(make_shard, tmp_path):
     output = tmp_path / "exp.db"
     merge_shards([shard], output)
     report = merge_shards([shard], output)
-    assert [each.simulation_id for each in report.left_out] == ["b"]
+    assert [left_out.simulation_id for left_out in report.left_out] == ["b"]
     merge_shards([shard], output, include_running=True)
     assert content(output) == content(shard)
 
 
-def test_the_ledger_says_what_came_from_where(make_shard, tmp_path):
+def test_the_ledger_records_what_came_from_where(make_shard, tmp_path):
     shard = make_shard("a")
     merge_shards([shard], tmp_path / "half.db")
     merge_shards([tmp_path / "half.db"], tmp_path / "exp.db")
@@ -95,14 +95,14 @@ def test_the_rows_of_a_simulation_are_those_of_its_newest_file_or_of_all_that_we
         ({"simulations_in_file": 2}, 2, "a", ("f", "a")),
     ],
 )
-def test_an_entry_says_what_a_simulation_came_from(choices, in_file, own_id, origin):
+def test_an_entry_knows_what_a_simulation_came_from(choices, in_file, own_id, origin):
     found = entry("a", fingerprint="f", **choices)
     assert (found.in_file, found.own_id, found.origin) == (in_file, own_id, origin)
 
 
 @pytest.fixture
 def files(tmp_path):
-    """Files and what a ledger says of them, if all of them was merged as they are."""
+    """Files and what a ledger records about them, if all of them was merged as they are."""
     made = {}
     for name in ("a", "b"):
         path = tmp_path / f"{name}.db"

@@ -45,7 +45,7 @@ def test_an_era_is_recognised(era, tmp_path):
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_the_states_of_an_era_stand_in_todays_table(era, merged):
+def test_the_states_of_an_era_are_in_todays_table(era, merged):
     output = merged(era)
     names = {"0": "agent_aa", "1": "agent_bb"} if era <= 3 else {}
     found = query(output, "SELECT step_number, agent_id, position_x FROM agent_states")
@@ -66,7 +66,7 @@ def test_merging_an_era_again_changes_nothing_and_it_verifies(era, merged, tmp_p
     vacuumed.parent.mkdir()
     query(tmp_path / "run_1.db", "VACUUM INTO ?", str(vacuumed))
     report = merge_shards([tmp_path / "run_1.db", vacuumed], output)
-    assert [each.action for each in report.simulations] == [Action.ALREADY_MERGED] * 2
+    assert [outcome.action for outcome in report.simulations] == [Action.ALREADY_MERGED] * 2
     assert output.read_bytes() == before
     assert audit(output, [vacuumed]).problems == ()
 
@@ -144,7 +144,7 @@ def test_renamed_columns_and_those_that_today_lacks(merged):
     ]
 
 
-def test_counters_by_type_are_kept_and_told_as_today(merged):
+def test_counters_by_type_are_kept_and_written_as_today(merged):
     sql = "SELECT system_agents, independent_agents, agent_type_counts FROM simulation_steps"
     *_, last = query(merged(2), sql)
     assert last[:2] == (1, None)
@@ -229,10 +229,10 @@ def several(path, first, second):
 def test_several_simulations_in_one_file_are_merged_one_by_one(tmp_path):
     source = several(tmp_path / "several.db", "one", "two")
     report = merge_shards([source], tmp_path / "exp.db", verify="content")
-    assert [each.simulation_id for each in report.simulations] == ["one", "two"]
+    assert [outcome.simulation_id for outcome in report.simulations] == ["one", "two"]
     sql = "SELECT simulation_id, count(*) FROM agent_states GROUP BY 1"
     assert query(tmp_path / "exp.db", sql) == [("one", 5), ("two", 5)]
-    # The deaths have no simulation_id; their agents tell it.
+    # The deaths have no simulation_id; their agents have it.
     assert query(tmp_path / "exp.db", "SELECT simulation_id, agent_id FROM health_incidents") == [
         ("one", "agent_aa"),
         ("two", "two_agent_aa"),
@@ -317,8 +317,8 @@ def test_every_row_of_a_real_file_arrives(path, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(path.parent, copy)
     copy.chmod(0o755)
-    for each in copy.iterdir():
-        each.chmod(0o644)
+    for file in copy.iterdir():
+        file.chmod(0o644)
     tables = query(copy / path.name, "SELECT name FROM sqlite_schema WHERE type = 'table'")
     before = {
         name.lower().replace("_", ""): query(copy / path.name, f"SELECT count(*) FROM {name}")[0][0]

@@ -62,9 +62,9 @@ def quoted(name):
 @st.composite
 def tables(draw):
     """Draw a table: its name, its columns, and its kind of key."""
-    name = draw(names.filter(lambda each: not each.lower().startswith("sqlite_")))
+    name = draw(names.filter(lambda text: not text.lower().startswith("sqlite_")))
     columns = draw(st.lists(names, min_size=1, max_size=4, unique_by=str.lower))
-    columns = [each for each in columns if each.lower() != "simulation_id"]
+    columns = [column for column in columns if column.lower() != "simulation_id"]
     assume(columns)
     declared = [draw(types) for _ in columns]
     key = draw(st.sampled_from(["none", "rowid", "any", "without rowid", "two"]))
@@ -92,7 +92,7 @@ def create(table):
         parts.append(text)
     terms = [quoted(columns[0]) + (" DESC" if extras["descending"] else "")]
     if key == "two":
-        terms += [quoted(each) for each in columns[1:2]]
+        terms += [quoted(column) for column in columns[1:2]]
     if key in {"any", "without rowid", "two"}:
         parts.append(f"PRIMARY KEY ({', '.join(terms)})")
     if extras["unique"] and len(columns) > 2:
@@ -105,7 +105,7 @@ def create(table):
 def runs(draw, *, least=1, most=3):
     """Draw a schema, and the rows of several runs in it."""
     schema = draw(
-        st.lists(tables(), min_size=1, max_size=3, unique_by=lambda each: each[0].lower())
+        st.lists(tables(), min_size=1, max_size=3, unique_by=lambda table: table[0].lower())
     )
     rows = [
         [
@@ -140,7 +140,7 @@ def write_run(path, schema, rows):
 
 def rows_of(path, table, columns, simulation_id=None):
     """Read rows with their types, without this package; their order does not count."""
-    asked = ", ".join(f"quote({quoted(each)}), typeof({quoted(each)})" for each in columns)
+    asked = ", ".join(f"quote({quoted(column)}), typeof({quoted(column)})" for column in columns)
     where = "WHERE simulation_id = ?" if simulation_id else ""
     values_ = [simulation_id] if simulation_id else []
     return Counter(query(path, f"SELECT {asked} FROM {quoted(table)} {where}", *values_))
@@ -161,8 +161,8 @@ def test_a_merge_is_the_union_and_a_second_one_changes_nothing(drawn):
     schema, rows = drawn
     with tempfile.TemporaryDirectory() as folder:
         sources = [
-            write_run(Path(folder, f"run_{number}.db"), schema, each)
-            for number, each in enumerate(rows)
+            write_run(Path(folder, f"run_{number}.db"), schema, found)
+            for number, found in enumerate(rows)
         ]
         output = Path(folder, "out", "exp.db")
         report = merge_shards(sources, output, verify="content")
@@ -171,12 +171,12 @@ def test_a_merge_is_the_union_and_a_second_one_changes_nothing(drawn):
         assert query(output, "PRAGMA integrity_check") == [("ok",)]
         before = output.read_bytes()
         report = merge_shards(sources, output)
-        assert {each.action for each in report.simulations} == {Action.ALREADY_MERGED}
+        assert {outcome.action for outcome in report.simulations} == {Action.ALREADY_MERGED}
         assert output.read_bytes() == before
 
 
 def has_null_key(schema, rows):
-    """Tell whether a row has NULL in its key, for which each grouping may find another key."""
+    """Return whether a row has NULL in its key, for which every grouping may find another key."""
     return any(
         key in {"any", "two"} and any(None in row[:2] for row in found[number])
         for found in rows
@@ -191,8 +191,8 @@ def test_merges_of_merges_in_any_grouping_are_the_merge_of_all(drawn, data):
     assume(not has_null_key(schema, rows))
     with tempfile.TemporaryDirectory() as folder:
         sources = [
-            write_run(Path(folder, f"run_{number}.db"), schema, each)
-            for number, each in enumerate(rows)
+            write_run(Path(folder, f"run_{number}.db"), schema, found)
+            for number, found in enumerate(rows)
         ]
         groups = data.draw(
             st.lists(st.integers(0, 2), min_size=len(sources), max_size=len(sources)),
@@ -200,7 +200,7 @@ def test_merges_of_merges_in_any_grouping_are_the_merge_of_all(drawn, data):
         )
         parts = []
         for group in sorted(set(groups)):
-            chosen = [each for each, number in zip(sources, groups, strict=True) if number == group]
+            chosen = [path for path, number in zip(sources, groups, strict=True) if number == group]
             parts.append(Path(folder, f"part_{group}.db"))
             merge_shards(chosen, parts[-1])
         order = data.draw(st.permutations(parts), label="order")
@@ -222,7 +222,7 @@ def test_two_schemas_in_one_merge(first, second):
         ]
         output = Path(folder, "exp.db")
         report = merge_shards(sources, output, on_bad_shard="skip", verify="content")
-        left_out = {each.path for each in report.left_out}
+        left_out = {left.path for left in report.left_out}
         assert len(left_out) < 2
         for source, (schema, _) in zip(sources, (first, second), strict=True):
             if source not in left_out:

@@ -129,7 +129,7 @@ def shard(
 def entry(
     simulation_id: str, name: str = "run.db", *, fingerprint: str = "1", **choices: Any
 ) -> LedgerEntry:
-    """Return what a ledger says of a file that was merged."""
+    """Return what a ledger records about a file that was merged."""
     file = input_file(name)
     return LedgerEntry(
         simulation_id, fingerprint, str(file.path), "foreign", file.identity, {"t": 1}, choices,

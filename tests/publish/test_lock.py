@@ -29,7 +29,7 @@ def test_a_lock_is_held_and_leaves_nothing(tmp_path):
     assert names(output.parent) == []
 
 
-def test_who_waits_is_told_for_whom_and_goes_on_then(tmp_path):
+def test_who_waits_learns_for_whom_and_goes_on_then(tmp_path):
     output, waiting, order = tmp_path / "exp.db", threading.Event(), []
 
     def second():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from farm_merge import compare
+from farm_merge import SimulationDatabase, compare
 from farm_merge.errors import FarmMergeError
 from farm_merge.merge import merge_shards
 from farm_merge.read.compare import (
@@ -78,3 +78,33 @@ def test_a_database_without_agentfarms_tables_has_parameters_alone(tmp_path):
 def test_names_that_notebooks_import_are_the_same():
     assert compare.compare_simulations is compare_simulations
     assert compare.group_repetitions is group_repetitions
+
+
+def test_a_parameter_that_is_called_like_a_column_keeps_its_values(four_runs):
+    query(
+        four_runs,
+        "UPDATE simulations SET parameters = json_object('n', seed, 'mean', 1, 'result', 'x',"
+        " 'value', seed * 2, 'steps', 7), seed = CASE WHEN simulation_id < 'b' THEN 10 ELSE 20 END",
+    )
+    query(
+        four_runs,
+        "UPDATE simulations SET parameters = json_set(parameters, '$.n', seed, '$.value', seed)",
+    )
+    found = compare_simulations(four_runs)
+    assert list(found["parameters.steps"]) == [7] * 4
+    assert list(found["steps"]) == [3] * 4
+    grouped = group_repetitions(found, ["n", "value", "mean", "result"])
+    row = grouped[grouped["result"] == "final_total_agents"].set_index("parameters.n")
+    assert list(row.index) == [10, 20]
+    assert list(row["n"]) == [2, 2]
+    assert list(row["mean"]) == [17, 37]
+    assert list(row["value"]) == [10, 20]
+    assert set(row["parameters.result"]) == {"x"}
+
+
+def test_what_no_simulation_can_have_is_not_counted(tmp_path):
+    with SimulationDatabase(tmp_path / "run.db") as db:
+        db.logger.log_step(0, [], [], {"total_agents": 3})
+    found = compare_simulations(tmp_path / "run.db")
+    assert not [name for name in found if name.startswith(("actions", "agents_"))]
+    assert "mean_reward" not in found

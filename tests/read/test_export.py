@@ -186,3 +186,40 @@ def test_what_cannot_be_exported_is_an_error(experiment, tmp_path, make_shard):
     with pytest.raises(OutputError, match="not empty"):
         export_tables([experiment], tmp_path / "full", "csv")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl", "parquet"])
+def test_a_tables_name_never_leaves_the_folder(tmp_path, form):
+    names = ["../evil", "..", ".", "a/b", "a\\b:c", "x=y", "ä" * 150, " "]
+    for name in names:
+        query(tmp_path / "run.db", f'CREATE TABLE "{name}" (id INTEGER PRIMARY KEY, v REAL)')
+        query(tmp_path / "run.db", f'INSERT INTO "{name}" VALUES (1, 2)')
+    merge_shards([tmp_path / "run.db"], tmp_path / "exp.db")
+    before = set(tmp_path.rglob("*"))
+    exported = export_tables([tmp_path / "exp.db"], tmp_path / "out" / form, form)
+    new = [path for path in set(tmp_path.rglob("*")) - before if path.is_file()]
+    assert len(new) == exported.files == len(names) + 3
+    assert {path.relative_to(tmp_path).parts[:2] for path in new} == {("out", form)}
+    assert {exported.rows[name] for name in names} == {1}
+
+
+def test_a_simulation_that_no_folder_can_be_called_is_named(make_shard, tmp_path):
+    shard = make_shard("ä" * 100, file="run.db")
+    with pytest.raises(FarmMergeError, match="too long for the name of a folder"):
+        export_tables([shard], tmp_path / "out", "parquet")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_text_and_null_differ_in_csv_where_null_has_a_word(experiment, tmp_path):
+    query(experiment, "UPDATE agents SET genome_id = '', agent_type = NULL, position_y = x'00ff'")
+    export_tables([experiment], tmp_path / "out", "csv", tables="agents", null="\\N")
+    with (tmp_path / "out/agents.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(r["genome_id"], r["agent_type"], r["position_y"]) for r in rows} == {
+        ("", "\\N", "00ff")
+    }
+    words = ["export", str(experiment), "-o", str(tmp_path / "no"), "--null", "agent_1"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1
+    assert "column agent_id: a text is 'agent_1', as NULL would be" in result.output
+    assert not (tmp_path / "no").exists()

@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from farm_merge.cli import main
 from farm_merge.merge import merge_shards
 from farm_merge.read.report import write_report
+from farm_merge.read.report.charts import draw_charts
+from farm_merge.read.report.runs import read_runs
 from farm_merge.sweep import Sweep, run_sweep
 from tests.conftest import query
 
@@ -68,7 +70,7 @@ def test_pictures(experiment, tmp_path):
             assert len(list(drawn)) > 4
 
 
-def test_what_looks_like_markup_is_text_wherever_it_stands(make_shard, tmp_path):
+def test_what_looks_like_markup_is_text_wherever_it_is(make_shard, tmp_path):
     evil = "<img src=x onerror=alert(1)>'\"&</script>"
     for number in (1, 2):
         shard = make_shard(f"{number}{evil}", file=f"s{number}.db", status=evil, shift=number)
@@ -206,3 +208,17 @@ def test_dark_and_light(page):
         )
         seen.add(page.execute_script(colour))
     assert seen == {"rgb(255, 255, 255)", "rgb(20, 24, 28)"}
+
+
+def test_parameters_called_like_columns_are_drawn(make_shard, tmp_path):
+    for number in range(1, 5):
+        make_shard(f"run_{number}", agents=number)
+    merge_shards(sorted((tmp_path / "shards").iterdir()), tmp_path / "exp.db")
+    query(
+        tmp_path / "exp.db",
+        "UPDATE simulations SET parameters = json_object('n', substr(simulation_id, 5) % 2,"
+        " 'mean', CAST(substr(simulation_id, 5) AS INTEGER) < 3, 'simulation_id', 'x')",
+    )
+    names = [chart.name for chart in draw_charts(read_runs(tmp_path / "exp.db", ()))]
+    assert {"final_total_agents_by_n", "final_total_agents_by_mean"} <= set(names)
+    assert write_report(tmp_path / "exp.db", tmp_path / "page.html") == len(names)

@@ -47,7 +47,7 @@ def test_a_failed_run_is_reported_and_the_others_are_merged(tmp_path: Path) -> N
     assert [row["n"] for row in summarize(output, sweep())] == [2]
 
 
-def test_a_sweep_without_any_result_says_why(tmp_path: Path) -> None:
+def test_a_sweep_without_any_result_reports_why(tmp_path: Path) -> None:
     only = sweep(grid={"learning_rate": [1.0]})
     with Failing(1) as executor, pytest.raises(FarmMergeError, match=r"lr1\.0_r1: .*no luck"):
         run_sweep(only, tmp_path, tmp_path / "exp.db", executor=executor)
@@ -61,7 +61,7 @@ def kill_when_begun(executor: ProcessPoolExecutor, temporary: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def test_a_killed_worker_leaves_no_half_shard_and_the_sweep_says_which(tmp_path: Path) -> None:
+def test_a_killed_worker_leaves_no_half_shard_and_the_sweep_reports_which(tmp_path: Path) -> None:
     shards, output = tmp_path / "shards", tmp_path / "exp.db"
     short, long = sweep(repetitions=1), sweep(repetitions=1, steps=100_000)
     with threads() as executor:

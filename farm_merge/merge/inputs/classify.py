@@ -26,7 +26,7 @@ def classify(
     Args:
         structure: The tables of the file.
         current: Whether it bears the marks of today's schema.
-        family: What the user says that it is; marks of today's schema count more.
+        family: What the user takes it for; marks of today's schema count more.
     """
     if current and all(is_ours(structure, table) for table in METADATA_TABLES):
         return "today", "farm-merge 1"

@@ -24,7 +24,7 @@ import xxhash
 
 from farm_merge.errors import ShardError, StillWrittenError
 from farm_merge.merge.inputs.formats import format_of
-from farm_merge.merge.inputs.running import is_locked, is_wal_locked
+from farm_merge.merge.inputs.locks import is_locked, is_wal_locked
 from farm_merge.merge.inputs.transcode import transcode
 from farm_merge.merge.inputs.unpack import unpack
 from farm_merge.merge.pages.header import HEADER_BYTES, read_header
@@ -74,7 +74,7 @@ class InputFile:
     Attributes:
         path: Where it is.
         identity: Which file was there when it was looked at.
-        header: What its first bytes say.
+        header: What is in its first bytes.
         companions: The WAL and the journal beside it, where they hold anything: which files.
         snapshot: A copy that is read in its stead, since a run is writing the file.
     """
@@ -132,7 +132,7 @@ def look_into(path: Path, folder: Path) -> InputFile:
 
 
 def look_at(path: Path) -> InputFile:
-    """Look at a file once: which it is, what its header says, and whether it is being written.
+    """Look at a file once: which it is, what is in its header, and whether it is being written.
 
     Raises:
         StillWrittenError: If another process is writing it.

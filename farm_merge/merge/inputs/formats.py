@@ -14,10 +14,11 @@ __all__ = [
     "format_of",
     "has_known_ending",
     "without_known_ending",
+    "without_packed_ending",
 ]
 
 HEAD_BYTES = 100
-"""So many bytes at the start of a file tell what it is."""
+"""How many bytes at the start of a file identify it."""
 
 _PACKED_ENDINGS = (".gz", ".zst")
 _KNOWN_ENDINGS = (".db", ".sqlite", ".sqlite3", ".db3", ".s3db", ".sl3", ".sqlitedb", ".gpkg")
@@ -29,7 +30,7 @@ class Format:
     """What a file is.
 
     Attributes:
-        name: In words.
+        name: As a noun.
         remedy: How it becomes an input.
         is_packed: Whether it is a compressed file that is read as it is.
         is_database: Whether it is one, whatever it is called.
@@ -85,12 +86,17 @@ def format_of(head: bytes) -> Format:
 
 def has_known_ending(name: str) -> bool:
     """Return whether a file is called like a database, packed or not."""
-    return without_known_ending(name) != _without(name, _PACKED_ENDINGS)
+    return without_known_ending(name) != without_packed_ending(name)
 
 
 def without_known_ending(name: str) -> str:
     """Return the name of a file without the ending of a database, packed or not."""
-    return _without(_without(name, _PACKED_ENDINGS), _KNOWN_ENDINGS)
+    return _without(without_packed_ending(name), _KNOWN_ENDINGS)
+
+
+def without_packed_ending(name: str) -> str:
+    """Return the name of the file that a compressed one holds; others keep theirs."""
+    return _without(name, _PACKED_ENDINGS)
 
 
 def _without(name: str, endings: tuple[str, ...]) -> str:

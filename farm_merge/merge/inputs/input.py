@@ -29,7 +29,7 @@ class SimulationInFile:
 
     Attributes:
         own_id: What the file calls it; None where it does not, or for rows of nobody.
-        status: As the file says; None where it does not.
+        status: As it is in the file; None where there is none.
         has_parameters: Whether the file has parameters of it.
         evidence: Why it seems to run still; empty where nothing speaks for that.
         simulation_id: Its name in the output; empty until it has one.
@@ -48,7 +48,7 @@ class SimulationInFile:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the file says that it ended."""
+        """Whether its status is one of a run that ended."""
         return self.status not in {None, "running", "pending"}
 
 
@@ -97,7 +97,7 @@ class Input:
         simulations: The simulations in it.
         traits: What its content decided about the mapping.
         mapping: What each of its tables becomes.
-        experiments: What it says about experiments: name, description and hypothesis by id.
+        experiments: How it describes experiments: name, description and hypothesis by id.
         notes: What is not carried.
         contents: Its rows and its bytes; None until they are read, when its pages are copied.
         has_history: Whether it is the output of a merge, and has a ledger.
@@ -128,7 +128,9 @@ class Input:
         is_todays = self.kind == "today" and not (
             self.traits.renamed or self.traits.numbered or self.traits.stored
         )
-        keeps_names = all(it.source.lower() == it.target.lower() for it in self.mapping.tables)
+        keeps_names = all(
+            table.source.lower() == table.target.lower() for table in self.mapping.tables
+        )
         return (
             is_todays
             and keeps_names

@@ -17,7 +17,7 @@ from farm_merge.merge.inputs.input import Contents, Input, SimulationInFile
 from farm_merge.merge.inputs.map_file import map_file
 from farm_merge.merge.inputs.mapping import UNATTRIBUTED, Traits
 from farm_merge.merge.inputs.reading import read_tables, require_health
-from farm_merge.merge.inputs.rows import read_rows
+from farm_merge.merge.inputs.rows import Problem, read_rows
 from farm_merge.merge.inputs.simulations import (
     experiments_of,
     has_history,
@@ -82,6 +82,7 @@ def inspect_file(file: InputFile, options: Options) -> Input:
         StillWrittenError, ShardError: As `inspect_shard` does.
     """
     try:
+        # Raw reads end before SQLite opens the file: closing one would drop the other's locks.
         digest = fingerprint(file)
         with opened(file) as connection:
             reading = read_tables(file.path, connection, options.schema)
@@ -119,9 +120,14 @@ def _read_whole(reading: Reading, file: InputFile, digest: str, options: Options
         raise ShardError("holds no table of data", path=file.path)
     keep = None if options.on_duplicate_row == "error" else options.on_duplicate_row
     rows = read_rows(reading, mapping, ids, traits, keep, options.on_orphan_rows)
-    odd = [f"has a simulation_id that is no text: {ids.odd!r}"] if ids.odd is not None else []
-    if problems := [*odd, *rows.problems]:
-        raise ShardError("; ".join(problems), path=file.path)
+    problems = list(rows.problems)
+    if ids.odd is not None:
+        problems.insert(0, Problem(f"has a simulation_id that is no text: {ids.odd!r}"))
+    if problems:
+        remedies = dict.fromkeys(problem.remedy for problem in problems if problem.remedy)
+        reasons = "; ".join(problem.reason for problem in problems)
+        raise ShardError(reasons, path=file.path, remedy="; ".join(remedies))
+    # Only in a shard does the name have to be in the file; elsewhere the path gives one.
     if not rows.counts or (reading.kind == "today" and not ids.texts):
         raise ShardError("holds no simulation", path=file.path)
     runs = registered_runs(reading, ids.texts)
@@ -147,6 +153,8 @@ def _read_brief(reading: Reading, file: InputFile) -> Input | None:
     tables = [quoted(table.name) for table in reading.structure.content.values() if table.merged]
     if reading.kind != "today" or len(tables) < len(reading.structure.content):
         return None
+    # Rows are in the order of their simulation, so where the first and the last row of all tables
+    # are of one, there is no other.
     ends = ", ".join(
         f"(SELECT {end}(simulation_id) FROM source.{table})"
         for table in tables

@@ -2,7 +2,7 @@
 
 No era marks its files, so an era is known by its tables and columns. Names are matched in lower
 case. SQL reads the row as `t` and the file as `source`. Taken from the history of
-Dooders/AgentFarm up to June 2026; `docs/legacy.md` has it in words.
+Dooders/AgentFarm up to June 2026; `docs/legacy.md` describes it.
 """
 
 from __future__ import annotations

@@ -141,6 +141,7 @@ def simulation_of(file: SourceTables, table: TableDefinition) -> str:
         keeps_id = is_own and has_id and file.traits.ids == "one" and not file.traits.renamed
         return "t.simulation_id" if keeps_id else ":simulation_id"
     own_id = _own_id(file, table)
+    # `temp.renamed` is made while rows are written, and exists only where names differ.
     if not file.traits.renamed or own_id == f":{UNATTRIBUTED}":
         return own_id
     return f"coalesce((SELECT n.name FROM temp.renamed AS n WHERE n.own_id IS {own_id}), {own_id})"

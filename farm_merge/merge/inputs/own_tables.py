@@ -154,7 +154,7 @@ def _with_known_collations(draft: _Draft) -> _Draft:
     if not unknown:
         return draft
     columns = {
-        # Rows are told apart as the output will, and not by an index in the program's order.
+        # Rows are compared as the output will, and not by an index in the program's order.
         name: f"{expression} COLLATE BINARY"
         if (column := definition.column(name)) and column.unknown_collations
         else expression

@@ -123,4 +123,4 @@ def require_health(reading: Reading) -> None:
 def _require_ok(reading: Reading, check: str, argument: str) -> None:
     (verdict,) = reading.ask(f"PRAGMA source.{check}({argument})")
     if verdict != "ok":
-        raise ShardError(f"damaged; SQLite's {check} says: {verdict}", path=reading.path)
+        raise ShardError(f"damaged; SQLite's {check} reports: {verdict}", path=reading.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from farm_merge.merge.inputs.input import Choices
 from farm_merge.merge.tables.definition import affinity, folded
@@ -22,9 +22,16 @@ if TYPE_CHECKING:
     from farm_merge.merge.options import OnOrphanRows
     from farm_merge.merge.tables.definition import TableDefinition
 
-__all__ = ["FoundRows", "read_rows"]
+__all__ = ["FoundRows", "Problem", "read_rows"]
 
 _ID_PARAMETER = ":simulation_id"
+
+
+class Problem(NamedTuple):
+    """Why rows cannot be carried, and what to do about it; options are in backquotes."""
+
+    reason: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class FoundRows:
 
     counts: Mapping[str | None, Mapping[str, int]]
     choices: Choices
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
 @dataclass(slots=True)
@@ -70,10 +77,11 @@ def read_rows(
         on_orphan_rows: What becomes of rows that belong to none of several simulations.
     """
     data = [table for table in mapping.tables if table.target not in METADATA_TABLES]
-    problems: list[str] = []
+    problems: list[Problem] = []
     duplicates = _Duplicates()
     for table in data:
         source = reading.structure.tables[folded(table.source)]
+        # Own tables keep their keys, or are numbered; a shard's tables have today's.
         if table.target not in DATA_TABLES or source == today().tables[table.target]:
             continue
         if table.target == "agent_states" and _has_ids_of_its_keys(source, traits):
@@ -90,7 +98,7 @@ def read_rows(
 
 def _missing_values(
     reading: Reading, table: TableMapping, source: TableDefinition, simulation_id: str
-) -> Iterator[str]:
+) -> Iterator[Problem]:
     """Report the rows that lack what the output asks for."""
     columns = dict(table.columns)
     required = [
@@ -104,7 +112,7 @@ def _missing_values(
     found = reading.ask(f"SELECT {asked} {table.origin}", simulation_id)
     for name, missing in zip(required, found, strict=True):
         if missing:
-            yield (
+            yield Problem(
                 f"table {table.source}: {missing:,} rows have no {name}, which {table.target} needs"
             )
 
@@ -129,10 +137,11 @@ def _repeated_keys(
     simulation_id: str,
     keep: KeptRow | None,
     duplicates: _Duplicates,
-) -> Iterator[str]:
+) -> Iterator[Problem]:
     """Count the rows that repeat a key, and report them if nobody chose which is carried."""
     terms = ", ".join([table.simulation, *_key_expressions(table)])
     rows = reading.rows(
+        # Of n rows with one key, n - 1 are not carried.
         f"SELECT s, sum(n - 1) FROM (SELECT {table.simulation} AS s, count(*) AS n"
         f" {table.origin} GROUP BY {terms} HAVING n > 1) GROUP BY s",
         simulation_id,
@@ -142,9 +151,9 @@ def _repeated_keys(
         return
     if keep is None:
         key = ", ".join(table.definition.key_names)
-        yield (
-            f"table {table.source}: {total:,} rows repeat a key ({key});"
-            " `on_duplicate_row=first` or `on_duplicate_row=last` chooses the one that is carried"
+        yield Problem(
+            f"table {table.source}: {total:,} rows repeat a key ({key})",
+            "`on_duplicate_row=first` or `on_duplicate_row=last` chooses the one that is carried",
         )
         return
     duplicates.kept[table.target] = (keep, total)
@@ -166,7 +175,7 @@ def _counts(
     only = None if traits.ids == "none" else ids.first
     counts: dict[str | None, dict[str, int]] = {found: {} for found in ids.texts or {only}}
     for table in data:
-        if table.simulation == _ID_PARAMETER:
+        if table.simulation == _ID_PARAMETER:  # all rows are of one: nothing has to be grouped
             ((number,),) = reading.rows(f"SELECT count(*) FROM source.{quoted(table.source)}")
             rows = [(only, number, ids.first)]
         else:
@@ -181,7 +190,7 @@ def _counts(
 
 def _orphans(
     counts: dict[str | None, dict[str, int]], ids: SimulationIds, policy: OnOrphanRows
-) -> tuple[Mapping[str, int], list[str]]:
+) -> tuple[Mapping[str, int], list[Problem]]:
     """Return the rows of nobody by table, and what speaks against carrying them.
 
     Those that are not carried are taken out of the counts.
@@ -190,10 +199,13 @@ def _orphans(
     if not orphans:
         return {}, []
     if policy == "error":
-        return orphans, [
-            f"table {table}: {number:,} rows belong to none of the {len(ids.texts)} simulations;"
-            " `on_orphan_rows=keep` carries them under one of their own, `on_orphan_rows=skip`"
+        remedy = (
+            "`on_orphan_rows=keep` carries them under one of their own, `on_orphan_rows=skip`"
             " carries the others"
+        )
+        nobody = f"belong to none of the {len(ids.texts)} simulations"
+        return orphans, [
+            Problem(f"table {table}: {number:,} rows {nobody}", remedy)
             for table, number in orphans.items()
         ]
     if policy == "skip":

@@ -1,17 +1,14 @@
 """Running: is there evidence that a run still writes its file?
 
 The word `running` is none: AgentFarm wrote it into finished runs for years, and a run that was
-killed says it for ever. Evidence is a lock that another process holds, a process of this machine
+killed keeps it for ever. Evidence is a lock that another process holds, a process of this machine
 that has the file open to write it (a connection that is idle in rollback mode holds no lock), or
 the word together with a write within the last minute.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
-import sys
 import time
 from dataclasses import replace
 from functools import cache
@@ -20,52 +17,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import FileIO
 
     from farm_merge.merge.inputs.file import InputFile
     from farm_merge.merge.inputs.input import Input, SimulationInFile
 
-__all__ = ["OpenFiles", "is_locked", "is_wal_locked", "with_evidence"]
-
-# The bytes that SQLite locks (https://www.sqlite.org/fileformat2.html, section 1.3.2, and
-# https://www.sqlite.org/walformat.html, section 2.3.1).
-_PENDING_BYTE, _LOCKED_BYTES = 0x40000000, 512
-_WAL_WRITE_LOCK = 120
-
-# struct flock: its fields are in another order on macOS.
-_LINUX, _MACOS = "hhqqi", "qqihh"
-
-
-def is_locked(file: FileIO) -> bool:
-    """Return whether another process is in a transaction that writes a database.
-
-    It must not be open in this process: closing a descriptor drops the process's own locks.
-    """
-    return _has_lock(file, _PENDING_BYTE, _LOCKED_BYTES)
-
-
-def is_wal_locked(path: Path) -> bool:
-    """Return whether another process is in a transaction that writes the WAL of a database.
-
-    Raises:
-        OSError: If the file cannot be opened.
-    """
-    index = path.with_name(f"{path.name}-shm")
-    if not index.exists():
-        return False
-    with index.open("rb", buffering=0) as file:
-        return _has_lock(file, _WAL_WRITE_LOCK, 1)
-
-
-def _has_lock(file: FileIO, start: int, length: int) -> bool:
-    """Ask the kernel, which disturbs nobody."""
-    if sys.platform == "darwin":
-        asked = struct.pack(_MACOS, start, length, 0, fcntl.F_RDLCK, 0)
-        *_, kind, _ = struct.unpack(_MACOS, fcntl.fcntl(file, fcntl.F_GETLK, asked))
-    else:
-        asked = struct.pack(_LINUX, fcntl.F_RDLCK, 0, start, length, 0)
-        kind, *_ = struct.unpack(_LINUX, fcntl.fcntl(file, fcntl.F_GETLK, asked))
-    return bool(kind != fcntl.F_UNLCK)
+__all__ = ["OpenFiles", "with_evidence"]
 
 
 class OpenFiles:
@@ -126,7 +82,7 @@ def with_evidence(source: Input, open_files: OpenFiles, settle: float) -> Input:
     Args:
         source: The input.
         open_files: What other processes have open.
-        settle: After how many seconds without a write a run that says so does not run any more.
+        settle: After how many seconds without a write the status `running` does not count any more.
     """
     if source.file.snapshot is not None or all(run.has_ended for run in source.simulations):
         return source
@@ -139,7 +95,7 @@ def with_evidence(source: Input, open_files: OpenFiles, settle: float) -> Input:
         if writer:
             return f"{writer} has it open"
         if simulation.status == "running" and quiet < settle:
-            return f"says that it is running, and wrote {max(quiet, 0):.0f} s ago"
+            return f"its status is running, and it wrote {max(quiet, 0):.0f} s ago"
         return ""
 
     return replace(

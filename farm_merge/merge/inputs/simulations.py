@@ -54,9 +54,12 @@ def simulation_ids(reading: Reading) -> SimulationIds:
             continue
         if not (definition.merged or definition.column(SIMULATION_ID)):
             continue
+        # Most files hold one simulation, and to see that takes one pass; DISTINCT sorts all rows of
+        # a table whose key does not start with the id.
         if not definition.merged and (only := _only_id(reading, name)):
             found.add(only)
         else:
+            # BINARY, since a collation of the column might call two ids equal.
             distinct = f"SELECT DISTINCT simulation_id COLLATE BINARY FROM source.{name}"
             rows = reading.connection.execute(distinct)
             ids = {simulation_id for (simulation_id,) in rows}
@@ -80,7 +83,7 @@ def _only_id(reading: Reading, table: str) -> object:
 
 
 def registered_ids(reading: Reading) -> set[object]:
-    """Return the ids in `simulations`; integers there say nothing, they are 1 in every file."""
+    """Return the ids in `simulations`; integers there mean nothing, they are 1 in every file."""
     table = reading.registry("simulations")
     column = table and table.column(SIMULATION_ID)
     is_text = column and affinity(column.declared_type) == "TEXT"
@@ -93,12 +96,12 @@ def registered_ids(reading: Reading) -> set[object]:
 def registered_runs(
     reading: Reading, ids: frozenset[str]
 ) -> dict[str | None, tuple[str | None, bool]]:
-    """Return what the registry says of each run: its status, and whether it has parameters.
+    """Return what the registry holds about each run: its status, and whether it has parameters.
 
-    One that was closed is over, whatever its status says.
+    One that was closed is over, whatever its status.
 
     Raises:
-        ShardError: If the registry has several runs, and no row says whose it is.
+        ShardError: If the registry has several runs, and no row names the one that it belongs to.
     """
     table = reading.registry("simulations")
     if not (table and table.column("status") and table.column("end_time")):
@@ -112,7 +115,7 @@ def registered_runs(
         )
     }
     if not ids and len(runs) > 1:
-        reason = f"names {len(runs)} simulations, and no row says whose it is"
+        reason = f"names {len(runs)} simulations, and no row names the one that it belongs to"
         raise ShardError(reason, path=reading.path)
     if not ids and runs:
         return {None: next(iter(runs.values()))}
@@ -120,13 +123,13 @@ def registered_runs(
 
 
 def has_history(reading: Reading) -> bool:
-    """Return whether a file has a ledger, and says in it where its simulations came from."""
+    """Return whether a file has a ledger with entries."""
     ledger = reading.registry(LEDGER)
     return ledger is not None and reading.holds(f"SELECT 1 FROM source.{LEDGER}")
 
 
 def experiments_of(reading: Reading) -> dict[str, tuple[object, ...]]:
-    """Return what a file says about its experiments, where it has today's registry."""
+    """Return how a file describes its experiments, where it has today's registry."""
     table = reading.registry("experiments")
     needed = ("experiment_id", "name", "description", "hypothesis")
     if table is None or not all(map(table.column, needed)):
@@ -137,7 +140,7 @@ def experiments_of(reading: Reading) -> dict[str, tuple[object, ...]]:
 def read_experiments(
     connection: sqlite3.Connection, schema: str = "main"
 ) -> dict[str, tuple[object, ...]]:
-    """Return what a database says about its experiments: name, description, hypothesis."""
+    """Return how a database describes its experiments: name, description, hypothesis."""
     rows = connection.execute(
         f"SELECT experiment_id, name, description, hypothesis FROM {schema}.experiments"
     )

@@ -58,6 +58,7 @@ def map_todays_table(file: SourceTables, table: str) -> TableMapping:
             f"(SELECT {simulation} || ':' || s.agent_id || '-' || s.step_number"
             f" FROM source.agent_states AS s WHERE s.id = t.{reference})"
         )
+    # A step or an agent that is missing is a problem of the file; any other key is only a number.
     for name in expected.key_names:
         if name not in columns and name not in {"step_number", "agent_id"}:
             columns[name] = ordinal_of(found, simulation, file.traits)
@@ -103,7 +104,9 @@ def _as_found(
     Ids that were integers are text by intention, so they count as declared like today's.
     """
     expression = columns.get(expected.name)
-    origin = next((it for it in found.stored if expression == f"t.{quoted(it.name)}"), None)
+    origin = next(
+        (column for column in found.stored if expression == f"t.{quoted(column.name)}"), None
+    )
     if origin is None or expected.generated:
         return expected
     was, is_ = affinity(origin.declared_type), affinity(expected.declared_type)

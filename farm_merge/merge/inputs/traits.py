@@ -34,7 +34,7 @@ def read_traits(reading: Reading, ids: SimulationIds) -> Traits:
 
 
 def _has_original_ids(reading: Reading, simulation: str, simulation_id: str) -> bool:
-    """Return whether agent_states.id says anything that today's generated id does not."""
+    """Return whether agent_states.id holds anything that today's generated id does not."""
     states = reading.structure.tables.get("agent_states")
     if not states or not states.column("id") or not states.column("step_number"):
         return False

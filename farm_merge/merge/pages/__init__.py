@@ -28,7 +28,7 @@ is made anew is little, and five steps do it:
 `cells` knows how a page holds its cells, and serves all of them. Steps 2 to 4 are done by many
 processes at once, one shard each; the fifth by one.
 
-Whatever a file says is checked before it is used: a `ValueError` says what is wrong, and means that
-the file's pages cannot be copied. Whether its rows can be read is for SQLite to say. The order of
-the keys is not checked here, but by SQLite, when the output is whole.
+Whatever a file claims is checked before it is used: a `ValueError` names what is wrong, and means
+that the file's pages cannot be copied. Whether its rows can be read is for SQLite to decide. The
+order of the keys is not checked here, but by SQLite, when the output is whole.
 """

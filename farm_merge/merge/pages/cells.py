@@ -23,7 +23,7 @@ Python would look at some ten thousand cells of a shard one by one; NumPy looks 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from farm_merge.merge.pages.header import Header
-
-    Bytes = NDArray[np.uint8]
-    Integers = NDArray[np.int64]
 
 __all__ = [
     "INTERIOR",
@@ -45,6 +42,8 @@ __all__ = [
     "NOWHERE",
     "SMALLEST_CELL",
     "TABLE_LEAF",
+    "Bytes",
+    "Integers",
     "Pages",
     "Spans",
     "interior_cells",
@@ -53,6 +52,9 @@ __all__ = [
     "leaf_room",
     "put_numbers",
 ]
+
+Bytes: TypeAlias = "NDArray[np.uint8]"
+Integers: TypeAlias = "NDArray[np.int64]"
 
 INTERIOR, LEAF, TABLE_LEAF = 0x02, 0x0A, 0x0D
 INTERIOR_HEADER, LEAF_HEADER = 12, 8
@@ -126,7 +128,7 @@ class Pages:
         return self.data[pages * self._page_size + offset]
 
     def cell_counts(self, pages: Integers, offset: int = 0) -> Integers:
-        """Return how many cells each page says it has; arguments as for `types`."""
+        """Return how many cells each page claims to have; arguments as for `types`."""
         return self._short(pages * self._page_size + offset + 3)
 
     def right_children(self, pages: Integers, offset: int = 0) -> Integers:

@@ -40,7 +40,7 @@ class Dissected:
 
 
 def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[int]) -> Dissected:
-    """Take a shard apart. Nothing of it is trusted: what its pages say is checked.
+    """Take a shard apart. Nothing of it is trusted: what its pages claim is checked.
 
     Args:
         data: The whole file; leaves that give up a cell are changed in it.
@@ -49,10 +49,10 @@ def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[
         others: The roots of its other index b-trees.
 
     Raises:
-        ValueError: If the file is not what the format says.
+        ValueError: If the file does not follow the format.
     """
     if len(data) != header.size_bytes:
-        raise ValueError("the file is longer or shorter than its header says")
+        raise ValueError("the file is longer or shorter than its header claims")
     pages = Pages(data, header)
     # 1. All trees, from their roots to their leaves.
     trees, taken = read_trees(pages, [*roots, *others])

@@ -21,7 +21,7 @@ _WAL_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header of a database file says (section 1.3).
+    """What the header of a database file holds (section 1.3).
 
     Attributes:
         page_size: Bytes of a page.

@@ -78,7 +78,7 @@ def read_trees(pages: Pages, roots: Sequence[int]) -> tuple[list[Tree], Integers
         The trees, and all pages that they are made of.
 
     Raises:
-        ValueError: If a tree is not what the format says.
+        ValueError: If a tree does not follow the format.
     """
     trees = [_NO_TREE] * len(roots)
     numbers = np.array(roots, np.int64)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.errors import for_python
+from farm_merge.merge.plan.plan import count_files
 from farm_merge.merge.tables.structure import today
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from farm_merge.merge.inputs.input import Input
     from farm_merge.merge.inputs.mapping import FileMapping
     from farm_merge.merge.plan.plan import LeftOut, Outcome, Plan
@@ -52,20 +56,26 @@ def describe_outcome(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def describe_left_out(left_out: LeftOut) -> dict[str, Any]:
-    """Return what does not reach the output, and why."""
+def describe_left_out(
+    left_out: LeftOut, worded: Callable[[str], str] = for_python
+) -> dict[str, Any]:
+    """Return what does not reach the output, and why, with advice as its reader writes it."""
     return {
         "path": str(left_out.path),
         "simulation_id": left_out.simulation_id,
-        "reason": left_out.explained(),
+        "reason": left_out.explained(worded),
     }
 
 
-def describe_plan(plan: Plan) -> dict[str, Any]:
+def describe_plan(plan: Plan, worded: Callable[[str], str] = for_python) -> dict[str, Any]:
     """Return what a merge will do.
 
     `bytes_needed` is an estimate from above: what is copied, indexes of the inputs included, and
     room for the largest file that has to be rewritten.
+
+    Args:
+        plan: The plan.
+        worded: Writes the options in advice as its reader does.
     """
     target, output = plan.target, plan.output.path
     sources = {planned.source.path: planned.source for planned in plan.to_write}
@@ -74,13 +84,12 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     whole = output.absolute()
     folder = next(path for path in (whole, *whole.parents) if path.exists())
     added_columns = target.added_columns
+    outcomes = (*(planned.outcome for planned in plan.to_write), *plan.settled)
     return {
         "output": str(output),
         "exists": not plan.output.is_new,
-        "simulations": [
-            *(describe_outcome(planned.outcome) for planned in plan.to_write),
-            *map(describe_outcome, plan.settled),
-        ],
+        "files": count_files(outcomes, plan.left_out),
+        "simulations": list(map(describe_outcome, outcomes)),
         "tables": {
             table.name: [column.name for column in table.columns]
             for name, table in target.want.tables.items()
@@ -90,9 +99,9 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "added_columns": [f"{table}.{column.name}" for table, column in added_columns],
         "added_indexes": [index.name for index in target.added_indexes],
         "mappings": _mappings(plan),
-        "left_out": list(map(describe_left_out, plan.left_out)),
+        "left_out": [describe_left_out(left_out, worded) for left_out in plan.left_out],
         "details": list(plan.details),
-        "notes": list(plan.notes),
+        "notes": list(map(worded, plan.notes)),
         "rows": plan.rows,
         "bytes_needed": sum(sizes.values()) + max(rewritten, default=0),
         "bytes_free": shutil.disk_usage(folder).free,

@@ -54,7 +54,7 @@ class Exclusions:
         return [source for source in sources if source.path not in refused]
 
     def require_no_bad(self, on_bad_shard: OnBadShard) -> None:
-        """Stop if an input cannot be merged, and nobody said that it may be left out.
+        """Stop if an input cannot be merged, and the user does not allow to leave it out.
 
         Raises:
             ShardError: If so; all are named.

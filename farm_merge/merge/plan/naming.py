@@ -2,7 +2,7 @@
 
 A run that is known, by the ledger of the output or of another input, keeps the name it has there. A
 run whose file names it is called so. Every other is called by its path: the file's name without a
-known ending, and as many folders as tell it from others. A template decides otherwise.
+known ending, and as many folders as distinguish it from others. A template decides otherwise.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ConflictError, ShardError
-from farm_merge.merge.inputs.formats import without_known_ending
+from farm_merge.merge.inputs.formats import without_known_ending, without_packed_ending
 from farm_merge.merge.ledger import path_text
-from farm_merge.merge.plan.recognize import KnownRuns, origins_of, read_histories
+from farm_merge.merge.plan.equals import find_equals, is_packed_twin
+from farm_merge.merge.plan.recognize import KnownRuns, Run, read_histories
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from farm_merge.merge.inputs.input import Input, SimulationInFile
-    from farm_merge.merge.ledger import LedgerEntry, Origin
+    from farm_merge.merge.inputs.input import Input
+    from farm_merge.merge.ledger import LedgerEntry
     from farm_merge.merge.options import EqualFiles, Options
     from farm_merge.merge.plan.output import Output
     from farm_merge.merge.plan.plan import SameContent
@@ -74,19 +75,6 @@ def with_names(
     return namer.named()
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A simulation of an input."""
-
-    source: Input
-    simulation: SimulationInFile
-    number: int
-
-    @property
-    def key(self) -> tuple[Path, int]:
-        return self.source.path, self.number
-
-
 class _Namer:
     """The names so far."""
 
@@ -104,32 +92,39 @@ class _Namer:
         self._output = output
         self._template = template
         self._equal_files = equal_files
-        self._paths = {path_text(path) for path in (*others, *(it.path for it in sources))}
+        self._paths = {path_text(path) for path in (*others, *(source.path for source in sources))}
         self._histories = read_histories(sources)
         self._known = KnownRuns()
         for simulation_id, entries in output.entries().items():
             self._known.add(entries, simulation_id, "in the output")
         self._names: dict[tuple[Path, int], str] = {}
+        self._by_template: dict[str, list[Run]] = defaultdict(list)
         self._refused: dict[Path, ShardError] = {}
         self._notes: list[str] = []
 
     def named(self) -> Named:
         runs = [
-            _Run(source, simulation, number)
+            Run(source, number)
             for source in self._sources
-            for number, simulation in enumerate(source.simulations)
+            for number in range(len(source.simulations))
         ]
         # Outputs of merges first: what they hold, their runs among the inputs are called too.
         runs.sort(key=lambda run: not run.source.has_history)
-        by_path: list[_Run] = []
+        by_path: list[Run] = []
         for run in runs:
-            if name := self._recognized(run):
+            if (name := self._recognized(run)) and name not in self._names_in(run.source):
                 self._give(run, name)
+                self._note_other_name(run, name)
+            elif self._history(run) and self._template:
+                self._name_by_template([run])
             elif self._is_named_by_path(run):
                 by_path.append(run)
             else:
                 self._give(run, str(run.simulation.own_id))
         self._name_by_path(by_path)
+        if self._template is not None:
+            self._require_names_apart(self._template)
+        self._refuse_one_name_for_two(runs)
         named = [
             source.named([self._names[source.path, n] for n in range(len(source.simulations))])
             for source in self._sources
@@ -137,26 +132,59 @@ class _Namer:
         ]
         return Named(named, self._refused, tuple(self._notes))
 
-    def _give(self, run: _Run, name: str) -> None:
+    def _names_in(self, source: Input) -> set[str]:
+        """Return the names that simulations of an input have so far; no two are the same run."""
+        keys = ((source.path, number) for number in range(len(source.simulations)))
+        return {self._names[key] for key in keys if key in self._names}
+
+    def _refuse_one_name_for_two(self, runs: Iterable[Run]) -> None:
+        """Refuse an input of which one run is known by the name that another has in it."""
+        given: dict[tuple[Path, str], str | None] = {}
+        for run in runs:
+            if name := self._names.get(run.key):
+                own_id = run.simulation.own_id
+                other = given.setdefault((run.path, name), own_id)
+                if other != own_id:
+                    self._refused[run.path] = ShardError(
+                        f"its simulations {other!r} and {own_id!r} are both known as {name!r}",
+                        path=run.path,
+                        remedy="give its simulations names of their own, with"
+                        " `simulation_id={stem}_{id}`",
+                    )
+
+    def _give(self, run: Run, name: str) -> None:
         self._names[run.key] = name
         if history := self._history(run):
-            self._known.add(history, name, f"in {run.source.path}")
+            self._known.add(history, name, f"in {run.path}")
 
-    def _history(self, run: _Run) -> list[LedgerEntry]:
-        by_id = self._histories.get(run.source.path, {})
+    def _note_other_name(self, run: Run, name: str) -> None:
+        """Report a run that a template does not name, since it is known by another name."""
+        if self._template is None:
+            return
+        try:
+            wanted = self._template.name(run.source, run.simulation)
+        except ShardError:  # the pattern finds no name in its path
+            return
+        if wanted != name:
+            self._notes.append(f"{run.path}: keeps the name {name!r}, under which it is known")
+
+    def _history(self, run: Run) -> list[LedgerEntry]:
+        by_id = self._histories.get(run.path, {})
         return by_id.get(str(run.simulation.own_id), [])
 
-    def _is_named_by_path(self, run: _Run) -> bool:
+    def _is_named_by_path(self, run: Run) -> bool:
         return run.simulation.own_id is None or self._template is not None
 
-    def _recognized(self, run: _Run) -> str | None:
+    def _recognized(self, run: Run) -> str | None:
         """Return the name of the run that it is; None if it is none that is known."""
+        # The output of a merge knows where its simulations came from.
         history = self._history(run)
         for known in self._known.of(entry.origin for entry in history):
             if known.path in {entry.source_path for entry in history}:
                 return known.simulation_id
-        known_files = list(self._known.of(origins_of(run.source, run.simulation)))
-        own_path = path_text(run.source.path)
+        # The same bytes: at the same path it is that run; elsewhere it may be, the newest first.
+        known_files = list(self._known.of(run.origins))
+        own_path = path_text(run.path)
         for known in known_files:
             if known.path == own_path:
                 return known.simulation_id
@@ -165,11 +193,14 @@ class _Namer:
                 return known.simulation_id
         if known_files and self._is_named_by_path(run):
             return None
+        # Other bytes at a known path: the run went on, and keeps its name.
         return self._known.name_of_path(run.source, run.simulation)
 
-    def _is_the_same(self, run: _Run, known: Known) -> bool:
+    def _is_the_same(self, run: Run, known: Known) -> bool:
         """Return whether a run with equal bytes is that run, and no replicate of it."""
         if not self._is_named_by_path(run):
+            return True
+        if is_packed_twin(path_text(run.path), known.path):
             return True
         if self._equal_files is not None:
             return self._equal_files == "fold"
@@ -177,7 +208,7 @@ class _Namer:
             return False  # both are here, so neither was moved to the other's place
         return self._has_parameters_of(run, known.simulation_id)
 
-    def _has_parameters_of(self, run: _Run, simulation_id: str) -> bool:
+    def _has_parameters_of(self, run: Run, simulation_id: str) -> bool:
         """Return whether what lies beside a run agrees with a simulation of the output."""
         here = run.source.parameters
         if not here or simulation_id not in self._output.simulation_ids:
@@ -185,80 +216,46 @@ class _Namer:
         there = self._output.parameters_of(simulation_id)
         return all(there.get(name) == value for name, value in here.items())
 
-    def _name_by_path(self, runs: list[_Run]) -> None:
-        first = self._first_of_equals(runs)
-        unlike = [run for run in runs if run.key not in first]
+    def _name_by_path(self, runs: list[Run]) -> None:
+        equals = find_equals(runs, self._equal_files)
+        self._notes += equals.notes
+        self._refused |= equals.refused
+        unlike = [run for run in runs if run.key not in equals.copies]
         if self._template is not None:
             self._name_by_template(unlike)
         else:
             self._name_by_folders(unlike)
         for run in runs:
-            if run.key in first and (name := self._names.get(first[run.key])):
+            first = equals.copies.get(run.key)
+            if first and (name := self._names.get(first.key)):
                 self._give(run, name)
 
-    def _first_of_equals(self, runs: list[_Run]) -> dict[tuple[Path, int], tuple[Path, int]]:
-        """Report files with equal bytes; return those that are copies, each with the first."""
-        groups: dict[Origin, list[_Run]] = defaultdict(list)
-        for run in runs:
-            if run.source.contents and not run.simulation.is_unattributed:
-                for origin in origins_of(run.source, run.simulation):
-                    groups[origin].append(run)
-        copies: dict[tuple[Path, int], tuple[Path, int]] = {}
-        for first, *others in groups.values():
-            if not others:
-                continue
-            packed = [run for run in others if _is_beside(run, first)]
-            copies |= {run.key: first.key for run in packed}
-            self._notes += [f"{run.source.path}: is {first.source.path} again" for run in packed]
-            others = [run for run in others if run not in packed]  # noqa: PLW2901
-            if not others:
-                continue
-            paths = ", ".join(str(run.source.path) for run in others[:_SHOWN])
-            more = f" and {len(others) - _SHOWN:,} others" if len(others) > _SHOWN else ""
-            equal = f"{first.source.path}: has the same bytes as {paths}{more}"
-            if self._equal_files == "error":
-                for run in (first, *others):
-                    self._refuse_equal(run, first if run is not first else others[0])
-            elif self._equal_files == "fold":
-                self._notes.append(f"{equal}; they are one run")
-                copies |= {run.key: first.key for run in others}
-            else:
-                self._notes.append(
-                    f"{equal}; they are separate runs (`equal_files=fold` makes them one)"
-                )
-        return copies
-
-    def _refuse_equal(self, run: _Run, other: _Run) -> None:
-        self._refused[run.source.path] = ShardError(
-            f"has the same bytes as {other.source.path}",
-            path=run.source.path,
-            remedy="`equal_files=separate` carries both, `equal_files=fold` makes them one run",
-        )
-
-    def _name_by_template(self, runs: list[_Run]) -> None:
+    def _name_by_template(self, runs: list[Run]) -> None:
         assert self._template is not None  # noqa: S101
-        given: dict[str, list[_Run]] = defaultdict(list)
         for run in runs:
             try:
                 name = self._template.name(run.source, run.simulation)
             except ShardError as exc:
-                self._refused[run.source.path] = exc
+                self._refused[run.path] = exc
             else:
                 self._give(run, name)
-                given[name].append(run)
-        for name, alike in given.items():
+                self._by_template[name].append(run)
+
+    def _require_names_apart(self, template: Template) -> None:
+        """Require that the template gives different runs different names."""
+        for name, alike in self._by_template.items():
             ids = {run.simulation.own_id for run in alike}
             is_one = len(ids) == 1 and None not in ids  # copies, or a conflict of their contents
-            if not self._template.joins and ((len(alike) > 1 and not is_one) or not name):
-                paths = [str(path) for path in dict.fromkeys(run.source.path for run in alike)]
+            if not template.joins and ((len(alike) > 1 and not is_one) or not name):
+                paths = [str(path) for path in dict.fromkeys(run.path for run in alike)]
                 more = " …" if len(paths) > _SHOWN else ""
                 raise ConflictError(
-                    f"simulation_id {self._template.text!r} would call {len(alike)} runs {name!r}:"
+                    f"simulation_id {template.text!r} would call {len(alike)} runs {name!r}:"
                     f" {', '.join(paths[:_SHOWN])}{more}",
-                    remedy="use more fields, such as {id} or {name}, or `join` them",
+                    remedy="use more fields, such as {id} or {name}; `join` makes them one",
                 )
 
-    def _name_by_folders(self, runs: list[_Run]) -> None:
+    def _name_by_folders(self, runs: list[Run]) -> None:
         """Lengthen names by parent folders until each is free and nobody else's."""
         taken = set(self._names.values())
         labels = self._labels(runs)
@@ -274,41 +271,40 @@ class _Namer:
                 depth[key] += 1
                 if depth[key] > len(waiting[key].source.path.absolute().parts) - 1:
                     run = waiting.pop(key)
-                    self._refused[run.source.path] = ShardError(
-                        "no part of its path tells it from another run",
-                        path=run.source.path,
+                    self._refused[run.path] = ShardError(
+                        "no part of its path distinguishes it from another run",
+                        path=run.path,
                         remedy="name its simulation with `simulation_id=`",
                     )
+            # What two of them tried is nobody's, or the next round would give it to the second.
             taken |= set(trial.values())
 
-    def _is_free(self, run: _Run, name: str) -> bool:
+    def _is_free(self, run: Run, name: str) -> bool:
         """Return whether no other data has a name in the output."""
         if name not in self._output.simulation_ids:
             return True
         if len(run.source.simulations) > 1 or not self._has_parameters_of(run, name):
             return False
+        for known in self._known.of(run.origins):
+            if known.simulation_id == name and known.path in self._paths:
+                return False  # the file of equal bytes that has the name is here, too
         return self._same_content(run.source.named([name]), None, name)
 
-    def _labels(self, runs: list[_Run]) -> dict[tuple[Path, int], str]:
+    def _labels(self, runs: list[Run]) -> dict[tuple[Path, int], str]:
         """Return what each run is called without folders.
 
-        An ending that tells it from a neighbour is part of it: `run.db` and `run.sqlite`.
+        An ending that distinguishes it from a neighbour is part of it: `run.db` and `run.sqlite`.
         """
         known = (entry.source_path for entry in self._output.ledger)
-        neighbours = Counter(_without_ending(path) for path in {*known, *self._paths})
+        files = set(map(without_packed_ending, (*known, *self._paths)))
+        neighbours = Counter(map(_without_ending, files))
         labels = {}
         for run in runs:
-            path = run.source.path
+            path = run.path
             is_alone = neighbours[_without_ending(path_text(path))] == 1
             label = _text(without_known_ending(path.name) if is_alone else path.name)
             labels[run.key] = f"{label}_unattributed" if run.simulation.is_unattributed else label
         return labels
-
-
-def _is_beside(run: _Run, other: _Run) -> bool:
-    """Return whether two files differ in a known ending alone, as `run.db` and `run.db.gz`."""
-    paths = path_text(run.source.path), path_text(other.source.path)
-    return len(set(map(_without_ending, paths))) == 1
 
 
 def _without_ending(path: str) -> str:
@@ -316,8 +312,8 @@ def _without_ending(path: str) -> str:
     return f"{folder}{os.sep}{without_known_ending(name)}"
 
 
-def _name(run: _Run, label: str, parts: int) -> str:
-    folders = [part for part in run.source.path.absolute().parent.parts if part != os.sep]
+def _name(run: Run, label: str, parts: int) -> str:
+    folders = [part for part in run.path.absolute().parent.parts if part != os.sep]
     return "_".join([*map(_text, folders[len(folders) - parts + 1 :]), label])
 
 

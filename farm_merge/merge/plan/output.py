@@ -30,7 +30,7 @@ class Output:
         structure: Its tables; None where it does not exist.
         simulation_ids: Its simulations.
         ledger: What was merged from where, the oldest first.
-        experiments: What it says about experiments.
+        experiments: How it describes experiments.
     """
 
     path: Path

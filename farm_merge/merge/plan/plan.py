@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from farm_merge.errors import ConflictError, ShardError, for_python
 from farm_merge.merge.plan.recognize import doubles
+from farm_merge.merge.plan.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +30,7 @@ __all__ = [
     "Plan",
     "SameContent",
     "SimulationPlan",
+    "count_files",
     "decide",
     "unmergeable",
 ]
@@ -59,7 +62,7 @@ class Outcome:
         action: What happens.
         reason: Why.
         row_counts: Its rows by table of the output; None as long as they are not counted.
-        status: How the run ended, as its file says; None where it does not.
+        status: How the run ended, according to its file; None where it has no status.
     """
 
     simulation_id: str
@@ -86,7 +89,7 @@ class SimulationPlan:
 
     Attributes:
         source: The input that holds it.
-        simulation: What the input says of it.
+        simulation: What is known of it from the input.
         outcome: What happens to it.
     """
 
@@ -175,6 +178,19 @@ class Plan:
         return sum(planned.outcome.rows for planned in self.to_write)
 
 
+def count_files(outcomes: Iterable[Outcome], left_out: Iterable[LeftOut]) -> dict[str, int]:
+    """Return how many files were found, by what becomes of them; each is counted once.
+
+    One of which some simulations are merged and others left out is merged; one of which some are
+    there already and others left out is left out.
+    """
+    outcomes = list(outcomes)
+    merged = {outcome.path for outcome in outcomes if outcome.action.writes}
+    kept_out = {left.path for left in left_out} - merged
+    there = {outcome.path for outcome in outcomes} - merged - kept_out
+    return {"merged": len(merged), "already there": len(there), "left out": len(kept_out)}
+
+
 def unmergeable(bad: Iterable[LeftOut]) -> ShardError:
     """Return the error that names all inputs that cannot be merged."""
     causes = [ShardError(left.reason, path=left.path, remedy=left.remedy) for left in bad]
@@ -229,8 +245,9 @@ def decide(
             f"{len(decider.conflicts):,} simulations contradict what is there;"
             " nothing was written:",
             causes=decider.conflicts,
-            remedy="`on_conflict=skip` keeps what is there, `on_conflict=replace` takes the new,"
-            " and a name of their own keeps both: `simulation_id={parent}_{id}`",
+            remedy="`on_conflict=skip` keeps what is there, `on_conflict=replace` takes the new, a"
+            f" name of their own keeps both (`simulation_id={_separating_template(sources)}`), and"
+            " `join` makes one simulation of several files",
         )
     return Plan(
         tuple(sorted(decider.to_write, key=lambda planned: planned.simulation_id)),
@@ -240,11 +257,30 @@ def decide(
         target,
         tuple(_once((source.path, source.details) for source in sources)),
         (
-            *doubles(output, ((it.source, it.simulation) for it in decider.to_write)),
+            *doubles(
+                output, ((planned.source, planned.simulation) for planned in decider.to_write)
+            ),
             *_experiment_notes(sources, output),
             *_once((source.path, source.notes) for source in sources),
         ),
     )
+
+
+_TEMPLATES = ("{parent}_{id}", "{stem}_{id}", "{parent}_{name}_{id}")
+"""Names for runs that have one id, the shortest first."""
+
+
+def _separating_template(sources: Iterable[Input]) -> str:
+    """Return a template under which every file's runs have names of their own."""
+    runs = [(source, run) for source in sources for run in source.simulations]
+    for text in _TEMPLATES:
+        template = Template(text, None, joins=False)
+        paths: dict[str, set[Path]] = defaultdict(set)
+        for source, run in runs:
+            paths[template.name(source, run)].add(source.path)
+        if all(len(found) == 1 for found in paths.values()):
+            return text
+    return "{grandparent}_{parent}_{name}_{id}"
 
 
 class _Decider:
@@ -278,7 +314,7 @@ class _Decider:
                 self.to_write.append(SimulationPlan(source, simulation, outcome))
                 continue
             self.settled.append(outcome)
-            if action is Action.SKIP:
+            if action is Action.SKIP:  # an error too, unless the user chose what wins
                 self.left_out.append(LeftOut(source.path, reason, simulation_id))
                 self.conflicts.append(ConflictError(reason, path=source.path))
 
@@ -287,6 +323,7 @@ class _Decider:
         fingerprint = source.contents.fingerprint if source.contents else None
         if is_there and (simulation_id, fingerprint) in self._known:
             return Action.ALREADY_MERGED, "the ledger has this very file"
+        # An earlier input counts more than the output: it may be about to replace what is there.
         rivals: list[Input | None] = [*self._taken.get(simulation_id, ())]
         if is_there and not any(rivals):
             rivals = [None]  # the output itself
@@ -366,5 +403,8 @@ def _once(found: Iterable[tuple[Path, Iterable[str]]]) -> Iterator[str]:
         for note in notes:
             paths.setdefault(note, []).append(path)
     for note, files in paths.items():
-        others = f" and {len(files) - 1:,} others" if len(files) > 1 else ""
-        yield f"{files[0]}{others}: {note}"
+        yield f"{files[0]}{_others(len(files) - 1)}: {note}"
+
+
+def _others(number: int) -> str:
+    return f" and {number:,} other{'' if number == 1 else 's'}" if number else ""

@@ -22,10 +22,43 @@ if TYPE_CHECKING:
     from farm_merge.merge.ledger import LedgerEntry, Origin
     from farm_merge.merge.plan.output import Output
 
-__all__ = ["Known", "KnownRuns", "doubles", "needed_whole", "origins_of", "read_histories"]
+__all__ = ["Known", "KnownRuns", "Run", "doubles", "needed_whole", "origins_of", "read_histories"]
 
 _SHOWN = 5
 """How many simulations a note names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A simulation of an input.
+
+    Attributes:
+        source: The input.
+        number: Which of its simulations.
+    """
+
+    source: Input
+    number: int
+
+    @property
+    def simulation(self) -> SimulationInFile:
+        """What is known of it."""
+        return self.source.simulations[self.number]
+
+    @property
+    def path(self) -> Path:
+        """Where its file is."""
+        return self.source.path
+
+    @property
+    def key(self) -> tuple[Path, int]:
+        """What tells it from all others."""
+        return self.path, self.number
+
+    @property
+    def origins(self) -> Iterator[Origin]:
+        """What it is to others that come from its file; nothing until that was read."""
+        return origins_of(self.source, self.simulation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +67,7 @@ class Known:
 
     Attributes:
         simulation_id: Its name in the output.
-        path: Where it came from, as the ledger says.
+        path: Where it came from, according to the ledger.
         where: Where it is known from, in words.
     """
 
@@ -59,7 +92,7 @@ class KnownRuns:
         """Add a run.
 
         Args:
-            entries: What a ledger says of where it came from.
+            entries: What a ledger records about where it came from.
             name: Its name in the output.
             where: Where it is known from.
         """
@@ -86,7 +119,7 @@ def origins_of(source: Input, simulation: SimulationInFile) -> Iterator[Origin]:
 
 
 def read_histories(sources: Iterable[Input]) -> dict[Path, dict[str, list[LedgerEntry]]]:
-    """Return what the ledgers of inputs say, by the ids of their simulations."""
+    """Return what the ledgers of inputs record, by the ids of their simulations."""
     histories: dict[Path, dict[str, list[LedgerEntry]]] = {}
     for source in sources:
         if source.has_history:

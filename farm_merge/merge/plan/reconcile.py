@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
     from farm_merge.merge.tables.definition import TableDefinition
 
-__all__ = ["Reconciled", "is_stricter", "plain_key", "reconcile"]
+__all__ = ["Reconciled", "is_stricter", "plain_key", "reconcile", "without_strict"]
 
 _MOST_COLUMNS = 2000
 """SQLite's default limit (www.sqlite.org/limits.html), with the `simulation_id`."""
-
-_STRICT_TYPES = frozenset({"int", "integer", "real", "text", "blob", "any"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,9 @@ def reconcile(
         is_ours: Whether it is one of today's tables, which only gain columns.
         is_there: Whether the output has it already.
     """
+    is_strict = have.strict
+    if have.strict != new.strict:
+        have, new = without_strict(have), without_strict(new)
     if plain_key(have.key) != plain_key(new.key):
         where = "the output" if is_there else "another input"
         return Reconciled(
@@ -78,21 +79,20 @@ def reconcile(
     ]
     columns = (
         *(column if is_ours else _shared(column, other) for column, other in pairs),
-        *(_added(column, have) for column in added if not column.generated),
+        # Without constraints: the rows that are there have no value in it.
+        *(ColumnDefinition(it.name, it.declared_type) for it in added if not it.generated),
     )
     table = replace(have, columns=columns)
     if not is_ours:
         table = _with_shared_constraints(table, new, is_there=is_there)
+        if is_strict and not table.strict:
+            notes.append(f"table {have.name} is not STRICT, since another file's values may differ")
     return Reconciled(table, tuple(clashes), tuple(notes), "; ".join(refusals))
 
 
 def is_stricter(have: TableDefinition, new: TableDefinition) -> bool:
     """Return whether a table of the output could refuse rows that another table holds."""
-    return bool(
-        (have.strict and not new.strict)
-        or _ordering(have) - _ordering(new)
-        or set(have.uniques) - set(new.uniques)
-    )
+    return bool(_ordering(have) - _ordering(new) or set(have.uniques) - set(new.uniques))
 
 
 def plain_key(terms: Iterable[str]) -> list[str]:
@@ -135,28 +135,36 @@ def _shared(column: ColumnDefinition, other: ColumnDefinition | None) -> ColumnD
     return replace(column, constraints=tuple(kept))
 
 
-def _added(column: ColumnDefinition, table: TableDefinition) -> ColumnDefinition:
-    """Return a column as a table gains it: without constraints, with a type that it may have."""
-    fits = not table.strict or folded(column.declared_type) in _STRICT_TYPES
-    return ColumnDefinition(column.name, column.declared_type if fits else "ANY")
-
-
 def _with_shared_constraints(
     table: TableDefinition, new: TableDefinition, *, is_there: bool
 ) -> TableDefinition:
     checks = tuple(check for check in table.checks if check in new.checks)
     foreign_keys = tuple(key for key in table.foreign_keys if key in new.foreign_keys)
     table = replace(table, checks=checks, foreign_keys=foreign_keys)
-    if is_there:  # what is unique has an index, and STRICT was asked of the rows that are there
-        return table
-    return replace(
-        table,
-        uniques=tuple(terms for terms in table.uniques if terms in new.uniques),
-        # STRICT knows no column without a type.
-        strict=table.strict
-        and new.strict
-        and all(column.declared_type for column in table.columns),
+    if not is_there:  # what is unique in a table that is there has an index
+        uniques = tuple(terms for terms in table.uniques if terms in new.uniques)
+        table = replace(table, uniques=uniques)
+    return without_strict(table) if table.strict and _types_differ(table, new) else table
+
+
+def _types_differ(table: TableDefinition, new: TableDefinition) -> bool:
+    """Return whether STRICT would refuse values of another STRICT table."""
+    return any(
+        folded(column.declared_type) not in {folded(other.declared_type), "any"}
+        for column in table.columns
+        if (other := new.column(column.name))
     )
+
+
+def without_strict(table: TableDefinition) -> TableDefinition:
+    """Return a table that is not STRICT; ANY, which leaves values as they are, is no type there."""
+    if not table.strict:
+        return table
+    columns = tuple(
+        replace(column, declared_type="") if folded(column.declared_type) == "any" else column
+        for column in table.columns
+    )
+    return replace(table, columns=columns, strict=False)
 
 
 def _ordering(table: TableDefinition) -> set[tuple[str, str]]:

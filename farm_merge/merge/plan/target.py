@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.retype import count_changed_values
-from farm_merge.merge.plan.reconcile import is_stricter, reconcile
+from farm_merge.merge.plan.reconcile import is_stricter, reconcile, without_strict
 from farm_merge.merge.tables.changes import index_changes, table_changes
 from farm_merge.merge.tables.definition import affinity, folded
 from farm_merge.merge.tables.structure import Structure, is_ours, registry, today
@@ -99,12 +99,14 @@ class Target:
         return known
 
     def _holds(self, table: TableMapping) -> bool:
-        mine = self.want.tables[folded(table.target)]
+        target = self.want.tables[folded(table.target)]
         for name, _ in table.columns:
-            here, there = mine.column(name), table.definition.column(name)
+            here, there = target.column(name), table.definition.column(name)
             if here is None or there is None:
                 return False
-            if affinity(here.declared_type) not in {affinity(there.declared_type), "BLOB"}:
+            mine, theirs = affinity(here.declared_type), affinity(there.declared_type)
+            # A REAL column stores 1.0 as the integer 1, which pages that are copied would show.
+            if mine != theirs and (mine != "BLOB" or theirs == "REAL"):
                 return False
         return True
 
@@ -186,7 +188,7 @@ class _Builder:
         self._place_indexes()
         own = [table for table in self._tables if table not in registry().tables]
         tried = accepted(
-            (Candidate(self._tables[it], tuple(self._indexes.get(it, ()))) for it in own),
+            (Candidate(self._tables[table], tuple(self._indexes.get(table, ()))) for table in own),
             alone=True,
         )
         for table, candidate in zip(own, tried, strict=True):
@@ -231,10 +233,9 @@ class _Builder:
             replace(column, declared_type=types.get(column.name, column.declared_type))
             for column in found.table.columns
         )
+        changed = replace(found.table, columns=columns)
         # STRICT knows no column without a type.
-        return replace(
-            found.table, columns=columns, strict=found.table.strict and all(types.values())
-        )
+        return changed if all(types.values()) else without_strict(changed)
 
     def _common_type(
         self,
@@ -251,6 +252,7 @@ class _Builder:
         assert theirs is not None  # noqa: S101
         where = f"table {table.source}, column {theirs.name}"
         declared = f"declared {theirs.declared_type or 'without type'}"
+        # A type of today's schema stays; others go rather than change a value.
         is_fixed = is_ours and today().tables[have.folded_name].column(name) is not None
         for source in sources:
             changed = count_changed_values(source, table, name, mine.declared_type)
@@ -278,6 +280,7 @@ class _Builder:
 
     def _may_be_retyped(self, have: TableDefinition, name: str, declared_type: str) -> bool:
         """Return whether another type changes none of the values that a column has so far."""
+        # In a table that is there, only a column that holds nothing, and is in no key.
         key = have.folded_name
         if key in self._have.tables and self._have.tables[key].column(name):
             is_key = folded(name) in map(folded, have.key_names)
@@ -306,11 +309,10 @@ class _Builder:
             if key in today().tables and not self._alone:
                 continue
             shapes = [{_shape(index) for index in table.indexes} for table in mappings]
+            before = [set(map(_shape, have))] if key in self._have.tables else []
             kept = [self._loosened(index, shapes) for index in have]
             for index in (index for table in mappings for index in table.indexes):
-                wanted = self._loosened(
-                    index, [*shapes, *([set(map(_shape, have))] if have else [])]
-                )
+                wanted = self._loosened(index, [*shapes, *before])
                 if any(_shape(wanted) == _shape(other) for other in kept):
                     continue
                 name = _free_name(wanted, taken)

@@ -76,7 +76,7 @@ class PathPattern:
 
 
 class Template:
-    """What to call runs: `{parent}_{stem}`, say.
+    """What to call runs, such as `{parent}_{stem}`.
 
     Args:
         text: The template, with `{name}` (of the file), `{stem}` (without a known ending),

@@ -1,14 +1,16 @@
 """Changes: a database gets the tables, columns and indexes of another.
 
-What only loosens a table (a constraint that goes, a type of a column that holds nothing) does not
-change what is stored, so its text in `sqlite_schema` is replaced, as section 7 of
-https://www.sqlite.org/lang_altertable.html describes.
+What only loosens a table (a constraint or a type that goes) does not change what is stored, so its
+text in `sqlite_schema` is replaced, as section 7 of https://www.sqlite.org/lang_altertable.html
+describes. But for the numbers of a REAL column: 1.0 is stored there as the integer 1, to save
+space, and is 1.0 only as long as the column is REAL.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from farm_merge.merge.tables.definition import affinity
 from farm_merge.merge.tables.structure import today
 from farm_merge.schema import ddl_of
 from farm_merge.sqlite import quoted
@@ -31,10 +33,13 @@ def change(connection: sqlite3.Connection, have: Structure, want: Structure) -> 
         have: What it has.
         want: What it is to have.
     """
-    for statement in table_changes(have, want):
+    loosened = {definition.folded_name: definition for definition in redefinitions(have, want)}
+    if loosened:
+        _redefine(connection, loosened.values())
+        for table, definition in loosened.items():
+            _keep_reals(connection, have.tables[table], definition)
+    for statement in table_changes(have, want, [it for it in want.tables if it not in loosened]):
         connection.execute(statement)
-    if loosened := list(redefinitions(have, want)):
-        _redefine(connection, loosened)
     for statement in index_changes(have, want):
         connection.execute(statement)
 
@@ -75,12 +80,14 @@ def index_changes(
     """
     for table in want.indexes if tables is None else tables:
         present, wanted = have.indexes.get(table, ()), want.indexes.get(table, ())
-        yield from (f"DROP INDEX main.{quoted(it.name)}" for it in present if it not in wanted)
+        yield from (
+            f"DROP INDEX main.{quoted(index.name)}" for index in present if index not in wanted
+        )
         yield from (index.create() for index in wanted if index not in present)
 
 
 def redefinitions(have: Structure, want: Structure) -> Iterator[TableDefinition]:
-    """Yield the tables of a database that are to be declared otherwise."""
+    """Yield the tables of a database that are to be declared otherwise, with all their columns."""
     for table, definition in want.tables.items():
         present = have.tables.get(table)
         if present is None:
@@ -104,3 +111,18 @@ def _redefine(connection: sqlite3.Connection, definitions: Iterable[TableDefinit
         connection.execute(f"PRAGMA main.schema_version = {version + 1}")
     finally:
         connection.execute("PRAGMA writable_schema=RESET")
+
+
+def _keep_reals(
+    connection: sqlite3.Connection, before: TableDefinition, after: TableDefinition
+) -> None:
+    """Store the whole numbers of columns that were REAL as what they are."""
+    for was, is_ in zip(before.columns, after.columns, strict=False):
+        if is_.generated or affinity(was.declared_type) != "REAL":
+            continue
+        if affinity(is_.declared_type) != "REAL":
+            column = quoted(is_.name)
+            connection.execute(
+                f"UPDATE main.{quoted(after.name)} SET {column} = CAST({column} AS REAL)"
+                f" WHERE typeof({column}) = 'integer'"
+            )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["common_keys", "differing_tables"]
+__all__ = ["common_keys", "differing_tables", "lacking_tables"]
 
 
 def differing_tables(
@@ -72,13 +72,60 @@ def _differences(
         f" ON r.simulation_id = l.simulation_id AND {same_key}"
         f" WHERE l.simulation_id = :id AND (r.simulation_id IS NULL{differs}))"
     )
-    # A column that only one side has makes a difference where it says something.
+    # A column that only one side has makes a difference where it holds something.
     for schema, mine, theirs in (("main", columns, others), ("shard", others, columns)):
         for column in mine.keys() - theirs.keys():
             yield (
                 f"SELECT EXISTS (SELECT 1 FROM {schema}.{name}"
                 f" WHERE simulation_id = :id AND {mine[column]} IS NOT NULL)"
             )
+
+
+def lacking_tables(
+    connection: sqlite3.Connection, simulation_id: str, left: Structure, right: Structure
+) -> Iterator[str]:
+    """Yield the tables in which a simulation in `main` lacks rows that it has in `shard`.
+
+    For a simulation that was joined from several files: it has more rows than each of them, and
+    those that are numbered have other numbers.
+
+    Args:
+        connection: A connection with both databases.
+        simulation_id: The simulation to compare.
+        left: The structure of `main`.
+        right: The structure of `shard`.
+    """
+    for table, definition in right.content.items():
+        question = _lacking(table, left.content.get(table), definition)
+        if _ask(connection, question, simulation_id):
+            yield table
+
+
+def _lacking(table: str, left: TableDefinition | None, right: TableDefinition) -> str:
+    """Return a question in SQL, the answer to which is no where every row is there as often."""
+    name = quoted(table)
+    if left is None:
+        return f"SELECT EXISTS (SELECT 1 FROM shard.{name} WHERE simulation_id = :id)"
+    numbers = map(folded, right.key_names if right.is_numbered else ())
+    ignored = {*CLOCK_COLUMNS.get(table, ()), *numbers}
+    present = {folded(column.name) for column in left.stored}
+    columns = {folded(column.name): column.name for column in (*left.stored, *right.stored)}
+    brought = {folded(column.name) for column in right.stored}
+
+    def rows(schema: str, there: set[str]) -> str:
+        values = [
+            quoted(column) if key in there else "NULL"
+            for key, column in columns.items()
+            if key not in ignored
+        ]
+        asked = ", ".join(f"{value} COLLATE BINARY, typeof({value})" for value in values)
+        # Equal rows are counted one by one, since EXCEPT takes them for one.
+        return (
+            f"SELECT {asked}, row_number() OVER (PARTITION BY {asked})"
+            f" FROM {schema}.{name} WHERE simulation_id = :id"
+        )
+
+    return f"SELECT EXISTS ({rows('shard', brought)} EXCEPT {rows('main', present)})"
 
 
 def _ask(connection: sqlite3.Connection, question: str, simulation_id: str) -> bool:

@@ -1,6 +1,6 @@
 """Tables as their authors wrote them, and as they are in an experiment database.
 
-A definition says what a table is in its own run. `TableDefinition.create` puts `simulation_id` in
+A definition is what a table is in its own run. `TableDefinition.create` puts `simulation_id` in
 front of every key, and `parse_table` takes it off again, so a table and its merged form have one
 definition.
 """
@@ -201,7 +201,7 @@ class TableDefinition:
                 for column in self.columns
             ),
             key=tuple(_without(term, names) for term in self.key),
-            uniques=tuple(tuple(_without(term, names) for term in it) for it in self.uniques),
+            uniques=tuple(tuple(_without(term, names) for term in terms) for terms in self.uniques),
         )
 
     @property
@@ -297,7 +297,7 @@ def without_simulation(table: TableDefinition) -> TableDefinition:
     foreign_keys = map(pairs, table.foreign_keys)
     return replace(
         table,
-        columns=tuple(it for it in table.columns if folded(it.name) != SIMULATION_ID),
+        columns=tuple(column for column in table.columns if folded(column.name) != SIMULATION_ID),
         key=others(table.key),
         uniques=tuple(filter(None, map(others, table.uniques))),
         foreign_keys=tuple(key for key in foreign_keys if key.columns),

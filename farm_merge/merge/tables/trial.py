@@ -1,4 +1,4 @@
-"""Trial: SQLite makes the tables of an experiment database in memory, and says what it refuses.
+"""Trial: SQLite makes the tables of an experiment database in memory, and shows what it refuses.
 
 What it would refuse later costs a merge; what it refuses here is left out, and reported.
 """

@@ -63,7 +63,7 @@ def copy_simulation(
         try:
             if verification != "none":
                 require_counts(connection, simulation_id, shard.content, before + Counter(counts))
-            if verification == "content" and not planned.joins:
-                require_same(connection, simulation_id, output, shard)
+            if verification == "content":
+                require_same(connection, simulation_id, output, shard, joined=planned.joins)
         finally:  # an input that changed is the reason for all that differs
             require_unchanged(planned.source.file)

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import DamagedGraftError, OutputError
-from farm_merge.merge.tables.content import differing_tables
+from farm_merge.merge.tables.content import differing_tables, lacking_tables
 from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.structure import read_structure, today
 from farm_merge.merge.write.compare import side_by_side
@@ -81,14 +81,27 @@ def require_counts(
 
 
 def require_same(
-    connection: sqlite3.Connection, simulation_id: str, output: Structure, shard: Structure
+    connection: sqlite3.Connection,
+    simulation_id: str,
+    output: Structure,
+    shard: Structure,
+    *,
+    joined: bool = False,
 ) -> None:
     """Check that a simulation in `main` has the content of that in `shard`.
+
+    Args:
+        connection: A connection with both databases.
+        simulation_id: The simulation.
+        output: The structure of `main`.
+        shard: The structure of `shard`.
+        joined: Whether it may have more, from other files.
 
     Raises:
         OutputError: If a table differs in any value or type.
     """
-    for table in differing_tables(connection, simulation_id, output, shard):
+    compare = lacking_tables if joined else differing_tables
+    for table in compare(connection, simulation_id, output, shard):
         raise OutputError(
             f"simulation {simulation_id!r}, table {table}: the output differs from the shard;"
             " nothing of it was kept. Please report this"
@@ -176,7 +189,7 @@ def _computed_ids_hidden(partial: Path) -> Iterator[Structure]:
 
 
 def _replace_sql(connection: sqlite3.Connection, sql: str) -> str:
-    """Change what `sqlite_schema` says about `agent_states`, as ALTER TABLE does; return the old.
+    """Change the text of `agent_states` in `sqlite_schema`, as ALTER TABLE does; return the old.
 
     What is not stored can be changed so (https://www.sqlite.org/lang_altertable.html, section 7).
     """

@@ -85,7 +85,7 @@ class _Transplanted:
 
     Attributes:
         contents: What was read on the way; of a file that was rewritten, that of the shard.
-        metadata: What it says about its simulations.
+        metadata: Its rows about its simulations.
         branches: Its trees, by the names that they have in the output.
     """
 
@@ -156,7 +156,7 @@ class Graft:
                         done = future.result()
                     except ShardError as exc:
                         result.damaged.append(LeftOut.because_of(group[0].source.path, exc))
-                    except ValueError:  # whether its rows can be read is for SQLite to say
+                    except ValueError:  # whether its rows can be read is for SQLite to decide
                         result.to_copy += group
                     else:
                         self._join(group, done, keep, result, advance)
@@ -178,7 +178,9 @@ class Graft:
         """Yield the simulations of each input that can be grafted, in the order of their keys.
 
         An input whose simulations do not all come, or do not come one after the other, is copied.
+        So are files that are joined: their rows interleave inside one simulation.
         """
+        joined = {planned.simulation_id for planned in to_write if planned.joins}
         whole: dict[Path, int] = {}
         for planned in to_write:
             whole[planned.source.path] = whole.get(planned.source.path, 0) + 1
@@ -186,6 +188,7 @@ class Graft:
             group = list(found)
             source = group[0].source
             is_whole = len(group) == len(source.simulations) == whole[path]
+            is_whole &= all(planned.simulation_id not in joined for planned in group)
             if is_whole and source.file.snapshot is None and self._may_graft(source):
                 yield group
             else:
@@ -283,7 +286,7 @@ def register_grafted(
         connection: The output, with their rows.
         grafted: The simulations.
         experiment: The experiment they belong to.
-        folder: The private folder in which `Graft` kept what the shards say about them.
+        folder: The private folder in which `Graft` kept what the shards hold about them.
     """
     if not grafted:
         return

@@ -52,7 +52,7 @@ class Loaded:
         fingerprint: The hash of its bytes, as `fingerprint` gives it.
         structure: Its tables.
         roots: Where its b-trees start, by name.
-        metadata: What it says about its simulations.
+        metadata: Its rows about its simulations.
     """
 
     data: NDArray[np.uint8]

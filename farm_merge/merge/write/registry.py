@@ -67,7 +67,7 @@ def register(
     """
     _register_simulation(connection, planned, experiment, output, shard)
     _register_experiment(connection, planned.simulation_id, experiment, shard)
-    # What the ledgers of merged inputs say is history, and comes along.
+    # What the ledgers of merged inputs record is history, and comes along.
     simulation_id = planned.simulation_id
     ledger.carry_history(connection, simulation_id, column_list(shard.tables[LEDGER]))
     ledger.enter(

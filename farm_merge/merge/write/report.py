@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.errors import for_python
 from farm_merge.merge.plan.describe import describe_left_out, describe_outcome
+from farm_merge.merge.plan.plan import count_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from farm_merge.merge.plan.plan import Action, LeftOut, Outcome, Plan, SimulationPlan
@@ -69,16 +71,12 @@ class MergeReport:
 
     @property
     def files(self) -> dict[str, int]:
-        """How many databases were found, by what became of them: each is counted once."""
-        merged = {outcome.path for outcome in self.simulations if outcome.action.writes}
-        there = {outcome.path for outcome in self.simulations} - merged
-        left_out = {left_out.path for left_out in self.left_out} - merged
-        there -= left_out
-        return {"merged": len(merged), "already there": len(there), "left out": len(left_out)}
+        """How many files were found, by what became of them: each is counted once."""
+        return count_files(self.simulations, self.left_out)
 
     @property
     def unfinished(self) -> int:
-        """How many simulations were merged whose runs ended without saying so."""
+        """How many simulations were merged whose status is still running."""
         return sum(
             outcome.action.writes and outcome.status == "running" for outcome in self.simulations
         )
@@ -99,16 +97,23 @@ class MergeReport:
         return self.rows / self.seconds if self.seconds else 0.0
 
 
-def describe_report(report: MergeReport) -> dict[str, Any]:
-    """Return what a merge did as plain data."""
+def describe_report(
+    report: MergeReport, worded: Callable[[str], str] = for_python
+) -> dict[str, Any]:
+    """Return what a merge did as plain data.
+
+    Args:
+        report: What it did.
+        worded: Writes the options in advice as its reader does.
+    """
     return {
         "output": str(report.output),
         "files": report.files,
         "unfinished": report.unfinished,
         "simulations": list(map(describe_outcome, report.simulations)),
-        "left_out": list(map(describe_left_out, report.left_out)),
+        "left_out": [describe_left_out(left_out, worded) for left_out in report.left_out],
         "details": list(report.details),
-        "notes": list(report.notes),
+        "notes": list(map(worded, report.notes)),
         "archived": [[str(before), str(after)] for before, after in report.archived],
         "seconds": report.seconds,
     }

@@ -75,8 +75,9 @@ def write_plan(plan: Plan, options: Options, folder: Path, report: ReportProgres
     except DamagedGraftError as exc:
         if options.engine != "attach":
             raise
-        reason = f"does not pass its check, so {kept}; please report this ({exc})"
-        raise OutputError(reason, path=output) from exc
+        reason = f"does not pass its check, so {kept} ({exc})"
+        remedy = "see that the disk is sound; if it is, this is to be reported"
+        raise OutputError(reason, path=output, remedy=remedy) from exc
     except (sqlite3.Error, OSError) as exc:
         raise OutputError(f"cannot be written ({exc}); {kept}", path=output) from exc
     return writer.written
@@ -173,7 +174,7 @@ class _Writer:
                     connection, planned, self._experiment, self._options.verify, self._advance
                 )
                 self.written.simulations.append(planned)
-                self._tell(str(planned.outcome))
+                self._report_progress(str(planned.outcome))
 
     def _counted(self, planned: SimulationPlan) -> SimulationPlan:
         """Return a simulation with its rows counted, which a brief inspection does not do."""
@@ -186,13 +187,13 @@ class _Writer:
 
     def _advance(self, rows: int) -> None:
         self._done += rows
-        self._tell()
+        self._report_progress()
 
     def _advance_by_simulation(self, planned: SimulationPlan) -> None:
         self._done += planned.outcome.rows
-        self._tell(str(planned.outcome))
+        self._report_progress(str(planned.outcome))
 
-    def _tell(self, message: str = "") -> None:
+    def _report_progress(self, message: str = "") -> None:
         total = max(self._done, self._rows)
         self._report(Progress("copy", self._done, total, message))
 
@@ -207,6 +208,6 @@ def _suspecting_pages() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError:
-        raise  # a full disk, say: that is not about what is in the pages
+        raise  # such as a full disk: that is not about what is in the pages
     except (OutputError, sqlite3.DatabaseError) as exc:
         raise DamagedGraftError(str(exc)) from exc

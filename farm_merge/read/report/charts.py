@@ -182,7 +182,8 @@ def _by_parameter(runs: Runs, parameter: str, outcomes: list[str]) -> Iterator[C
     import altair as alt
 
     name = parameter.removeprefix("parameters.")
-    means = group_repetitions(runs.frame, [parameter]).rename(columns={name: "value"})
+    means = group_repetitions(runs.frame, [parameter])
+    means = means.rename(columns={str(means.columns[0]): "value"})
     x = alt.X(f"value:{_kind(runs.frame[parameter])}", title=name, axis=alt.Axis(labelAngle=0))
     tooltip = ["value:N", "n:Q", "mean:Q", "std:Q", "ci_low:Q", "ci_high:Q"]
     for outcome in outcomes:

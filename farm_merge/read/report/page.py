@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge import __version__
 from farm_merge.merge.ledger import read_ledger
-from farm_merge.read.compare import group_repetitions, parameter_columns
+from farm_merge.read.compare import group_repetitions, parameter_columns, without_prefix
 from farm_merge.read.listing import describe_database, shortened
 from farm_merge.read.open import reading_rows
 from farm_merge.read.report.charts import COLOURS, OUTCOMES, slug, spec
@@ -74,8 +74,14 @@ def render_page(database: Path, runs: Runs, charts: Sequence[Chart], where: Sequ
         simulations=_simulations(runs),
         origins=_origins(facts["ledger"], runs),
         ledger=[
-            (it.simulation_id, it.source_path, it.source_schema, it.merged_at, it.fingerprint)
-            for it in ledger
+            (
+                entry.simulation_id,
+                entry.source_path,
+                entry.source_schema,
+                entry.merged_at,
+                entry.fingerprint,
+            )
+            for entry in ledger
         ],
         specs={chart.name: spec(chart, legend=False) for chart in charts},
         vega=_vega(),
@@ -139,8 +145,8 @@ def _results(runs: Runs) -> tuple[list[str], list[tuple[Any, ...]]]:
 
 def _simulations(runs: Runs) -> tuple[list[str], list[tuple[Any, ...]]]:
     wanted = ["status", "seed", *runs.by, "steps", *OUTCOMES]
-    shown = runs.frame[[name for name in wanted if name in runs.frame]].reset_index()
-    return _table(shown.rename(columns=lambda name: name.removeprefix("parameters.")))
+    shown = runs.frame[[name for name in wanted if name in runs.frame]]
+    return _table(without_prefix(shown).reset_index())
 
 
 def _origins(ledger: dict[str, Any], runs: Runs) -> list[tuple[str, int]]:

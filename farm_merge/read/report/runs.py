@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["METRICS", "MOST_SETS", "Runs", "read_runs"]
+__all__ = ["MOST_SETS", "Runs", "read_runs"]
 
-METRICS = ("total_agents", "total_resources")
+_METRICS = ("total_agents", "total_resources")
 """What is drawn over steps."""
 
 MOST_SETS = 8
-"""More lines than that in one chart cannot be told apart."""
+"""More lines than that in one chart cannot be distinguished."""
 
 _POINTS = 100
 """Steps of a run that are drawn."""
@@ -102,7 +102,7 @@ def _sampled_steps(connection: sqlite3.Connection, ids: list[str]) -> pd.DataFra
     import pandas as pd
 
     there = column_types(connection, "simulation_steps")
-    metrics = [name for name in METRICS if name in there]
+    metrics = [name for name in _METRICS if name in there]
     rows: list[tuple[Any, ...]] = []
     if metrics and "step_number" in there:
         (last,) = connection.execute("SELECT max(step_number) FROM simulation_steps").fetchone()

@@ -27,7 +27,7 @@ WRITER = """
 
 @pytest.fixture
 def writer(tmp_path):
-    """Start a process that stands in the middle of a transaction."""
+    """Start a process that is in the middle of a transaction."""
     processes = []
 
     def start(path, journal_mode, rows=1):

@@ -107,7 +107,7 @@ def file(tmp_path):
     return write_nameless(tmp_path / "run.db", 1)
 
 
-def test_a_look_says_which_file_it_is_and_what_its_header_says(file):
+def test_a_look_finds_which_file_it_is_and_what_is_in_its_header(file):
     found, status = look_at(file), file.stat()
     assert found.path == found.readable_path == file
     assert found.identity == Identity(
@@ -278,7 +278,7 @@ def test_an_input_can_only_be_read(file):
     ("change", "graftable"),
     [
         ({}, True),
-        ({"size": 4096}, False),  # the header says two pages
+        ({"size": 4096}, False),  # the header claims two pages
         ({"reserved": 8}, False),
         ({"auto_vacuum": True}, False),
         ({"encoding": 2}, False),

@@ -36,7 +36,7 @@ def wholly(path):
     return inspect_file(look_at(path), Options())
 
 
-def test_a_brief_inspection_says_all_but_the_contents(make_shard):
+def test_a_brief_inspection_finds_all_but_the_contents(make_shard):
     path = make_shard("a", experiment=("e", "E"))
     query(path, "CREATE VIEW v AS SELECT 1")
     brief, whole = briefly(path), wholly(path)

@@ -48,7 +48,7 @@ def test_in_a_file_of_several_rows_say_whose_they_are_or_are_nobodys():
     assert simulation("simulations", "AgentFarm", ids="many") == "t.simulation_id"
 
 
-def test_agents_tell_whose_the_rows_of_agentfarm_are():
+def test_agents_decide_whose_the_rows_of_agentfarm_are():
     found = simulation("deaths", "AgentFarm", ids="many")
     assert found.startswith("coalesce(t.simulation_id, (SELECT CASE count(DISTINCT id)")
     assert 'FROM source."agents" AS a WHERE a.agent_id = t.agent_id' in found

@@ -136,7 +136,7 @@ def test_a_table_that_gets_another_name_takes_its_indexes_and_references_along()
 @pytest.mark.parametrize(
     ("parent", "reference", "traits"),
     [
-        ("CREATE TABLE p (k, v)", "REFERENCES p (k)", {}),  # nothing says that k is unique
+        ("CREATE TABLE p (k, v)", "REFERENCES p (k)", {}),  # nothing makes k unique
         ("CREATE TABLE p (k INT PRIMARY KEY)", "REFERENCES nowhere (k)", {}),
         ("CREATE TABLE p (k INT, l INT, PRIMARY KEY (k, l))", "REFERENCES p", {}),
         ("CREATE TABLE p (k INT PRIMARY KEY)", "REFERENCES p", {"numbered": frozenset({"p"})}),

@@ -85,7 +85,7 @@ def test_everything_that_is_wrong_with_rows_is_named_at_once(with_duplicates):
         inspect_shard(with_duplicates)
     assert "AgentStates: 2 rows have no agent_id" in caught.value.reason
     assert "AgentStates: 1 rows repeat a key (step_number, agent_id)" in caught.value.reason
-    assert "`on_duplicate_row=first`" in caught.value.reason
+    assert "`on_duplicate_row=first`" in caught.value.remedy
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ def live(tmp_path):
 
 
 @pytest.mark.parametrize("journal_mode", ["DELETE", "WAL"])
-def test_a_file_that_is_being_written_is_left_out_with_a_word(live, writer, tmp_path, journal_mode):
+def test_a_file_that_is_being_written_is_left_out_and_reported(
+    live, writer, tmp_path, journal_mode
+):
     process = writer(live, journal_mode)
     with pytest.raises(StillWrittenError):
         look_at(live)
@@ -178,8 +180,8 @@ class Somebody(OpenFiles):
 @pytest.mark.parametrize(
     ("status", "seconds_ago", "open_files", "evidence"),
     [
-        ("running", 5, Nobody(), "says that it is running, and wrote "),
-        ("running", -5, Nobody(), "says that it is running, and wrote 0 s ago"),
+        ("running", 5, Nobody(), "its status is running, and it wrote "),
+        ("running", -5, Nobody(), "its status is running, and it wrote 0 s ago"),
         ("running", 61, Nobody(), ""),
         ("pending", 5, Nobody(), ""),
         (None, 5, Nobody(), ""),

@@ -32,7 +32,7 @@ def foreign(tmp_path, *ids, more=()):
         (["'a'"], ["a"]),
         (["'a'", "'a'"], ["a"]),
         (["'a'", "'b'"], ["a", "b"]),
-        (["'a'", "NULL"], ["a"]),  # one run, some rows of which do not say so
+        (["'a'", "NULL"], ["a"]),  # one run, some rows of which do not name it
         (["'a'", "'b'", "NULL"], [None, "a", "b"]),
         (["'a'", "'A'"], ["A", "a"]),
         (["1"], [None]),
@@ -91,7 +91,7 @@ def test_a_shard_is_named_by_its_rows_and_by_its_registry(make_shard):
         (None, "NULL", None),
     ],
 )
-def test_a_run_that_was_closed_is_over_whatever_its_status_says(make_shard, status, end, expected):
+def test_a_run_that_was_closed_is_over_whatever_its_status(make_shard, status, end, expected):
     path = make_shard("a")
     query(path, f"UPDATE simulations SET status = ?, end_time = {end}", status)
     assert found(path)[0] == [("a", expected)]
@@ -104,7 +104,9 @@ def test_integers_in_a_registry_name_nothing(tmp_path):
     query(path, "INSERT INTO simulations VALUES (1, NULL, NULL, 'failed', '{}', NULL, '')")
     assert found(path)[0] == [(None, "failed")]
     query(path, "INSERT INTO simulations VALUES (2, NULL, NULL, 'failed', '{}', NULL, '')")
-    with pytest.raises(ShardError, match="names 2 simulations, and no row says whose it is"):
+    with pytest.raises(
+        ShardError, match="names 2 simulations, and no row names the one that it belongs to"
+    ):
         inspect_shard(path)
 
 

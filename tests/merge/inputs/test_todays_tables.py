@@ -75,7 +75,7 @@ def test_a_key_made_of_step_and_agent_is_never_numbered():
     assert "agent_id" not in dict(found.columns)
 
 
-def test_a_generated_id_is_kept_beside_where_it_says_more():
+def test_a_generated_id_is_kept_beside_where_it_holds_more():
     assert "original_id" not in dict(mapped(STATES.format(", id TEXT")).columns)
     found = mapped(STATES.format(", id TEXT"), original_ids=True)
     assert dict(found.columns)["original_id"] == 't."id"'

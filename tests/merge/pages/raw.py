@@ -82,7 +82,7 @@ class Raw:
     def tree(self, page):
         """Return all pages of a tree."""
         below = [] if self.kind(page) == LEAF else self.children(page)
-        return [page, *(each for child in below for each in self.tree(child))]
+        return [page, *(number for child in below for number in self.tree(child))]
 
     def rows(self, page):
         """Return where all cells of a tree start, in the order of the keys, without the child."""

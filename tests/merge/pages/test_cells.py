@@ -204,7 +204,7 @@ def test_a_leaf_without_cells_is_empty():
 def test_an_interior_page_holds_the_cells_it_is_made_of(page_size):
     header = header_of(page_size)
     separators = [b"\2ab", b"\4abcd", b"\1a"]
-    lengths = np.array([len(each) for each in separators])
+    lengths = np.array([len(separator) for separator in separators])
     joined = np.frombuffer(b"".join(separators), np.uint8)
     cells = interior_cells(np.array([0x01020303, 7, 8]), joined, lengths)
     page = interior_page(cells, np.array([0, 7, 16]), 0xFFFE, header)

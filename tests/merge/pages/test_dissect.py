@@ -30,7 +30,7 @@ def rows_of(shard, tree):
     assert len(tree.leaves) == len(tree.separators.starts)
     found = []
     for leaf, cell in zip(tree.leaves.tolist(), tree.separators.starts.tolist(), strict=True):
-        found += [copy(each) for each in pages.cells(leaf + 1)] + [copy(cell)]
+        found += [copy(found_cell) for found_cell in pages.cells(leaf + 1)] + [copy(cell)]
     return found + shard.pages.copy(tree.tail)
 
 
@@ -169,7 +169,7 @@ def test_a_tree_that_is_not_there_is_empty(make_database):
 def test_a_file_of_another_length_is_refused(make_database, change):
     raw = make_database()
     data = np.resize(raw.array(), len(raw.data) + change)
-    with pytest.raises(ValueError, match="the file is longer or shorter than its header says"):
+    with pytest.raises(ValueError, match="the file is longer or shorter than its header claims"):
         dissect(data, raw.header, [raw.roots["t"]], [])
 
 

@@ -1,4 +1,4 @@
-"""The first hundred bytes of a file say whether its pages can be part of another."""
+"""The first hundred bytes of a file decide whether its pages can be part of another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def head_of(path):
 
 
 @pytest.mark.parametrize("page_size", [512, 4096, 32768, 65536])
-def test_sizes_are_those_that_sqlite_says(make_database, page_size):
+def test_sizes_are_those_that_sqlite_reports(make_database, page_size):
     path = make_database(page_size=page_size).path
     header = read_header(head_of(path))
     assert header.page_size == header.usable == page_size

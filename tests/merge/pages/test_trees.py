@@ -71,7 +71,7 @@ def test_page_numbers_may_be_large(make_database):
     assert rows_in_order(raw, u) == raw.rows(raw.roots["u"])
 
 
-def test_index_trees_are_told_from_tables_with_rowids(make_database):
+def test_index_trees_are_distinguished_from_tables_with_rowids(make_database):
     statements = ["CREATE TABLE rows (x)", "CREATE INDEX by_x ON rows (x)"]
     raw = make_database({"t": [30] * 500, "small": [1]}, after=statements)
     data = raw.array()

@@ -39,7 +39,7 @@ def test_a_run_that_comes_later_gets_a_name_of_its_own_and_keeps_it(tmp_path):
     merge_checked(output, second)
     assert ids(output) == ["run_2_simulation", "simulation"]
     report = merge_checked(output, first, second)
-    assert {each.action for each in report.simulations} == {Action.ALREADY_MERGED}
+    assert {outcome.action for outcome in report.simulations} == {Action.ALREADY_MERGED}
 
 
 def test_a_run_that_changed_since_is_a_conflict_and_not_a_new_one(tmp_path):
@@ -47,7 +47,7 @@ def test_a_run_that_changed_since_is_a_conflict_and_not_a_new_one(tmp_path):
     merge_shards([source], tmp_path / "exp.db")
     query(source, "UPDATE t SET v = 2")
     report = merge_shards([source], tmp_path / "exp.db", on_conflict="replace")
-    assert [each.action for each in report.simulations] == [Action.REPLACE]
+    assert [outcome.action for outcome in report.simulations] == [Action.REPLACE]
     assert query(tmp_path / "exp.db", "SELECT * FROM t") == [("run", 1, 2)]
 
 
@@ -65,7 +65,7 @@ def test_a_file_that_was_copied_or_moved_is_known(tmp_path):
     query(moved, "VACUUM INTO ?", str(vacuumed))
     query(vacuumed, "PRAGMA user_version = 7")
     report = merge_shards([vacuumed], tmp_path / "exp.db")
-    assert [each.action for each in report.simulations] == [Action.ALREADY_MERGED]
+    assert [outcome.action for outcome in report.simulations] == [Action.ALREADY_MERGED]
 
 
 def test_a_name_that_a_shard_has_is_not_given_away(make_shard, tmp_path):
@@ -115,7 +115,7 @@ def names_of(*sources, **options):
         (["beta_0.1"], ["beta_0.1"]),
         (["x/a.db", "y/a.db"], ["x_a", "y_a"]),
         (["x/r/a.db", "y/r/a.db", "y/s/a.db"], ["x_r_a", "y_r_a", "s_a"]),
-        (["a.db", "a.sqlite"], ["a.db", "a.sqlite"]),  # an ending that tells them apart
+        (["a.db", "a.sqlite"], ["a.db", "a.sqlite"]),  # an ending that distinguishes them
         (["a.sca", "a.vec"], ["a.sca", "a.vec"]),
         (["x/a.db", "y/b_a.db", "b/a.db"], ["x_a", "b_a", "runs_b_a"]),
         (["ü.db", "%41.db"], ["ü", "%41"]),
@@ -130,7 +130,7 @@ def test_a_name_that_is_no_utf_8_is_escaped():
     assert names_of(*nameless(name)) == {name: "r\\xff"}
 
 
-def test_a_path_that_tells_a_run_from_no_other_is_refused():
+def test_a_path_that_distinguishes_a_run_from_no_other_is_refused():
     taken = [source(f"{name}0.db", runs=[run(name)]) for name in ("a", "runs_a")]
     names, found = named(*nameless("a.db"), *taken)
     assert names == {"a0.db": ["a"], "runs_a0.db": ["runs_a"]}
@@ -168,7 +168,7 @@ def test_a_file_that_was_moved_keeps_its_name():
     before = output(ledger=[entry("first", "old/a.db", fingerprint="f", own_id=None)])
     moved = source("new/b.db", fingerprint="f")
     assert names_of(moved, before=before) == {"new/b.db": "first"}
-    # With the old one at its place it is another run, unless it is said to be a copy.
+    # With the old one at its place it is another run, unless the user takes it for a copy.
     assert names_of(moved, others=["old/a.db"], before=before) == {"new/b.db": "b"}
     assert names_of(moved, others=["old/a.db"], before=before, equal_files="fold") == {
         "new/b.db": "first"
@@ -181,32 +181,31 @@ def test_a_shard_with_the_bytes_of_a_known_one_is_that_run():
     assert names_of(shard("a.db", fingerprint="f"), before=before) == {"a.db": "renamed"}
 
 
-def test_files_with_equal_bytes_are_separate_runs_and_noted():
-    twins = [source(f"{name}.db", fingerprint="f") for name in "abcdefgh"]
-    names, found = named(*twins)
-    assert names == {f"{name}.db": [name] for name in "abcdefgh"}
-    (note,) = found.notes
-    assert note.startswith(f"{FOLDER}/a.db: has the same bytes as {FOLDER}/b.db, ")
-    assert "and 2 others; they are separate runs (`equal_files=fold` makes them one)" in note
-
-
-def test_files_with_equal_bytes_can_be_one_run_or_an_error():
+def test_files_with_equal_bytes_have_names_of_their_own_unless_they_are_one_run():
     twins = [source(f"{name}.db", fingerprint="f") for name in "ab"]
-    names, found = named(*twins, equal_files="fold")
-    assert names == {"a.db": ["a"], "b.db": ["a"]}
-    assert found.notes[0].endswith("; they are one run")
+    names, found = named(*twins)
+    assert names == {"a.db": ["a"], "b.db": ["b"]}
+    assert "they are separate runs" in found.notes[0]
+    assert named(*twins, equal_files="fold")[0] == {"a.db": ["a"], "b.db": ["a"]}
     names, found = named(*twins, equal_files="error")
     assert names == {}
-    assert {path.name: error.reason for path, error in found.refused.items()} == {
-        "a.db": f"has the same bytes as {FOLDER}/b.db",
-        "b.db": f"has the same bytes as {FOLDER}/a.db",
-    }
+    assert {path.name for path in found.refused} == {"a.db", "b.db"}
 
 
 def test_a_packed_copy_beside_its_file_is_that_file():
-    names, found = named(source("a.db", fingerprint="f"), source("a.db.gz", fingerprint="f"))
-    assert set(names["a.db"]) == set(names["a.db.gz"])
-    assert found.notes == (f"{FOLDER}/a.db.gz: is {FOLDER}/a.db again",)
+    pair = [source(name, fingerprint="f") for name in ("a.db", "a.db.gz")]
+    assert names_of(*pair) == {"a.db": "a", "a.db.gz": "a"}
+    before = output(ledger=[entry("first", "a.db.gz", fingerprint="f", own_id=None)])
+    for equal_files in (None, "separate"):
+        names = names_of(pair[0], others=["a.db.gz"], before=before, equal_files=equal_files)
+        assert names == {"a.db": "first"}
+
+
+def test_a_run_whose_equal_is_here_does_not_take_its_name():
+    before = output("run", ledger=[entry("run", "a/run.db", fingerprint="f", own_id=None)])
+    twin = source("b/run.db", fingerprint="f")
+    assert names_of(twin, others=["a/run.db"], before=before) == {"b/run.db": "b_run"}
+    assert names_of(twin, before=before) == {"b/run.db": "run"}  # it was moved
 
 
 def test_a_template_renames_runs_that_name_themselves():
@@ -221,7 +220,7 @@ def test_a_template_that_gives_two_runs_one_name_is_refused():
     sources = nameless(*(f"{folder}/a.db" for folder in "uvwxyz"))
     with pytest.raises(ConflictError, match=r"would call 6 runs 'a': .*y/a\.db …") as caught:
         named(*sources, template="{stem}")
-    assert "`join` them" in caught.value.remedy
+    assert "`join` makes them one" in caught.value.remedy
     assert set(names_of(*sources, template="{stem}", join=True).values()) == {"a"}
 
 

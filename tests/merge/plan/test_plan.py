@@ -83,7 +83,7 @@ def test_nothing_is_compared_that_needs_not_be():
     ]
 
 
-def test_a_ledger_without_its_simulation_says_nothing():
+def test_a_ledger_without_its_simulation_proves_nothing():
     before = output(ledger=[entry("gone", fingerprint="f")])
     before = before.__class__(before.path, before.structure, frozenset({"x"}), before.ledger)
     assert actions(decided(shard("gone.db", fingerprint="f"), before=before)) == [
@@ -243,7 +243,7 @@ def test_the_word_running_is_no_evidence():
     assert actions(decided(shard("a.db", run("a", "running")))) == [("a.db", "a", Action.COPY)]
 
 
-def test_what_is_written_carries_what_its_file_says():
+def test_what_is_written_carries_what_its_file_holds():
     plan = decided(
         source(
             "two.db",

@@ -21,7 +21,7 @@ def test_runs_are_known_by_the_bytes_of_their_files():
     assert list(known.of([("1", "a")])) == []
 
 
-def test_simulations_of_one_file_are_told_apart_by_their_ids():
+def test_simulations_of_one_file_are_distinguished_by_their_ids():
     known = KnownRuns()
     entries = [
         entry(name, "two.db", simulations_in_file=2, own_id=name.lower()) for name in ("A", "B")
@@ -53,7 +53,7 @@ def test_files_that_name_one_simulation_are_read_whole():
 
 
 def test_an_older_output_and_its_runs_make_no_run_twice(make_shard, tmp_path):
-    """Under whatever names: what its ledger says is known."""
+    """Under whatever names: what its ledger records is known."""
     runs = [write_nameless(tmp_path / f"{name}.db", name) for name in "ab"]
     shard_ = make_shard("s")
     half = tmp_path / "half.db"

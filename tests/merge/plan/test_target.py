@@ -17,7 +17,7 @@ from tests.merge.eras import write_rows
 from tests.merge.values import FOLDER, output, shard, source, structure, table
 
 
-def test_the_plan_says_which_columns_are_added(tmp_path):
+def test_the_plan_shows_which_columns_are_added(tmp_path):
     merge_checked(
         tmp_path / "exp.db",
         write_rows(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY)", "1"),
@@ -161,7 +161,7 @@ def test_rows_that_an_output_could_refuse_are_tried():
 
 
 def test_a_reference_that_nothing_unique_answers_any_more_is_not_declared():
-    """Only one of two files says that a name is unique, so it is not, and nothing can refer to it."""
+    """Only in one of two files a name is unique, so it is not, and nothing can refer to it."""
     child = "CREATE TABLE c (k INTEGER PRIMARY KEY, name REFERENCES p (name))"
     target, _ = targeted(
         source("a.db", "CREATE TABLE p (k INTEGER PRIMARY KEY, name UNIQUE)", child),
@@ -210,7 +210,7 @@ def test_a_shard_is_made_with_the_tables_of_its_file_alone():
 
 @pytest.mark.parametrize("is_there", [True, False])
 @pytest.mark.parametrize(("declared", "words"), [("", "without type"), ("TEXT", "TEXT")])
-def test_a_column_that_gets_no_type_is_noted_with_what_files_say(
+def test_a_column_that_gets_no_type_is_noted_with_what_files_declare(
     tmp_path, declared, words, is_there
 ):
     first = write_rows(tmp_path / "a.db", "CREATE TABLE t (k INTEGER PRIMARY KEY, v INT)", "1, 5")
@@ -230,7 +230,7 @@ def test_a_column_that_gets_no_type_is_noted_with_what_files_say(
 
 
 def test_values_that_todays_types_would_change_are_counted_and_refused(make_shard, tmp_path):
-    """The words say what the file declares, and that it declares nothing."""
+    """The note shows what the file declares, and that it declares nothing."""
     path = make_shard("a")
     ((sql,),) = query(path, "SELECT sql FROM sqlite_schema WHERE name = 'resource_states'")
     query(path, "DROP TABLE resource_states")

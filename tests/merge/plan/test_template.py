@@ -67,7 +67,7 @@ def test_a_run_is_called_what_its_file_calls_it():
     assert name("{stem}-{id}", own_id="sim") == "run_7-sim"
 
 
-def test_rows_of_nobody_are_told_from_the_runs_of_their_file():
+def test_rows_of_nobody_are_distinguished_from_the_runs_of_their_file():
     nobody = {"own_id": None, "status": "unattributed"}
     assert name("{stem}", **nobody) == "run_7_unattributed"
     assert name("{stem}:{id}", **nobody) == "run_7:unattributed"

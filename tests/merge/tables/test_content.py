@@ -105,7 +105,7 @@ def test_keys_that_a_collation_calls_equal_are_not():
         assert compared(connection) == (["t"], ["t"])
 
 
-def test_a_column_that_only_one_has_makes_a_difference_where_it_says_something():
+def test_a_column_that_only_one_has_makes_a_difference_where_it_holds_something():
     for left, right, schema in (("k INT, w, v, PRIMARY KEY (k)", BASE, "main"),
                                 (BASE, "k INT, w, v, PRIMARY KEY (k)", "shard")):  # fmt: skip
         with both(left, right) as connection:

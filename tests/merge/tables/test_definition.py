@@ -68,7 +68,7 @@ NAMES = st.text(
 @example("É", "é")
 @example("k", "\u212a")  # the sign for kelvin, whose lower case is k
 @example("Ab", "aB")
-def test_names_are_the_same_where_sqlite_says_so(one, other):
+def test_names_are_the_same_where_they_are_for_sqlite(one, other):
     with closing(sqlite3.connect(":memory:")) as connection:
         try:
             connection.execute(f"CREATE TABLE t ({quoted(one)}, {quoted(other)})")
@@ -78,7 +78,7 @@ def test_names_are_the_same_where_sqlite_says_so(one, other):
     assert (folded(one) == folded(other)) == are_same
 
 
-def test_an_index_is_unique_where_it_says_so():
+def test_an_index_is_unique_where_it_is_declared_so():
     index = IndexDefinition("i", "t", ('"a"', '"b" DESC'))
     assert index.create() == 'CREATE INDEX "i" ON "t" (simulation_id, "a", "b" DESC)'
     index = IndexDefinition("i", "t", ("lower(a)",), unique=True, where="a > 0")
@@ -120,7 +120,7 @@ def test_rows_without_a_key_are_not_numbered_yet():
         ("a INTEGER, b", ""),
     ],
 )
-def test_a_key_is_the_rowid_where_sqlite_says_so(columns, options):
+def test_a_key_is_the_rowid_where_it_is_for_sqlite(columns, options):
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute(f"CREATE TABLE t ({columns}) {options}")
         connection.execute("INSERT INTO t VALUES (7, 'x')")

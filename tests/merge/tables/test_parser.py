@@ -43,7 +43,7 @@ def test_a_definition_and_its_merged_form_are_one(sql):
         connection.execute(sql)
         ((kept,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'")
         name = parse_table(kept).name.replace('"', '""')
-        told = [row[1] for row in connection.execute(f'PRAGMA table_xinfo("{name}")')]
+        expected = [row[1] for row in connection.execute(f'PRAGMA table_xinfo("{name}")')]
         key = [
             row[1]
             for row in sorted(
@@ -52,7 +52,7 @@ def test_a_definition_and_its_merged_form_are_one(sql):
             if row[5]
         ]
         definition = parse_table(kept)
-        assert [each.name for each in definition.columns] == told
+        assert [column.name for column in definition.columns] == expected
         assert list(definition.key_names) == key
         if key:
             again = parse_table(definition.create())
@@ -85,7 +85,7 @@ def test_what_follows_an_index_is_no_part_of_it(end):
     assert parse_index(statement).where == "a > (1)"
 
 
-def test_what_stands_in_front_of_an_index_is_the_simulation():
+def test_what_is_in_front_of_an_index_is_the_simulation():
     index = parse_index('CREATE INDEX i ON t (simulation_id, "a" DESC)')
     assert index.terms == ('"a" DESC',)
     assert not index.unique

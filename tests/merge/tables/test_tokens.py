@@ -81,7 +81,7 @@ def test_nothing_is_lost_but_blanks_and_comments(sql):
         max_size=4,
     )
 )
-def test_a_name_without_quotes_ends_where_sqlite_says(text):
+def test_a_name_without_quotes_ends_where_sqlite_ends_it(text):
     with closing(sqlite3.connect(":memory:")) as connection:
         try:
             (row,) = connection.execute(f"SELECT 1 AS {text}x").description

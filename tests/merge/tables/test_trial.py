@@ -1,4 +1,4 @@
-"""SQLite makes the tables of an output once in memory, and says what it refuses."""
+"""SQLite makes the tables of an output once in memory, and shows what it refuses."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_an_archive_that_has_every_name_is_an_error(tmp_path):
     assert path.exists()
 
 
-def test_an_archive_that_cannot_be_written_is_an_error_that_says_that_all_is_merged(tmp_path):
+def test_an_archive_that_cannot_be_written_is_an_error_after_all_is_merged(tmp_path):
     path = tmp_path / "run.db"
     make(path, tmp_path / "file")
     with pytest.raises(OutputError, match=r"cannot take the merged files .*; all are merged"):

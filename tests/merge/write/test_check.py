@@ -53,7 +53,7 @@ def require_proved(output, sources):
     expected = [scan(source) for source in sources]
     found = scan(output)
     for table in DATA_TABLES:
-        assert found[table] == sum((each[table] for each in expected), Counter())
+        assert found[table] == sum((counts[table] for counts in expected), Counter())
         by_key = Counter()
         for (simulation_id,) in query(output, f"SELECT DISTINCT simulation_id FROM {table}"):
             rows = f"SELECT count(*) FROM {table} WHERE simulation_id = ?"
@@ -70,7 +70,7 @@ def require_refused_or_proved(sources, suspect, output, engine):
     if not output.exists():
         assert str(suspect) in message
         return "conflict"
-    left_out = [each.path for each in report.left_out]
+    left_out = [left.path for left in report.left_out]
     assert left_out in ([], [suspect])
     require_proved(output, [source for source in sources if source not in left_out])
     return "refused" if left_out else "merged"
@@ -85,9 +85,9 @@ def test_a_damaged_shard_is_left_out_by_name_and_the_others_are_merged(
     damage.damaged(bad, change)
     output = tmp_path / "exp.db"
     report = merge_shards(shards, output, on_bad_shard="skip", engine=engine)
-    assert [each.path for each in report.left_out] == [bad]
+    assert [left_out.path for left_out in report.left_out] == [bad]
     assert "damaged" in report.left_out[0].reason
-    assert [each.simulation_id for each in report.simulations] == ["a", "z"]
+    assert [outcome.simulation_id for outcome in report.simulations] == ["a", "z"]
     require_proved(output, [first, last])
     assert content(output) == union(first, last)
 
@@ -95,7 +95,7 @@ def test_a_damaged_shard_is_left_out_by_name_and_the_others_are_merged(
 @pytest.mark.parametrize("change", EVERY_DAMAGE.values(), ids=EVERY_DAMAGE)
 def test_a_damaged_shard_stops_the_merge_by_name(shards, tmp_path, change):
     damage.damaged(shards[1], change)
-    with pytest.raises(ShardError, match=r"m\.db: damaged; SQLite's integrity_check says: "):
+    with pytest.raises(ShardError, match=r"m\.db: damaged; SQLite's integrity_check reports: "):
         merge_shards(shards, tmp_path / "exp.db", engine="graft")
     assert list(tmp_path.iterdir()) == [tmp_path / "shards"]
 
@@ -106,7 +106,7 @@ def test_a_damaged_shard_is_not_appended(shards, tmp_path, change):
     merge_shards([shards[0]], output)
     damage.damaged(shards[1], change)
     report = merge_shards(shards, output, on_bad_shard="skip")
-    assert [each.path for each in report.left_out] == [shards[1]]
+    assert [left_out.path for left_out in report.left_out] == [shards[1]]
     require_proved(output, [shards[0], shards[2]])
 
 
@@ -173,7 +173,9 @@ def test_no_bytes_at_random_are_published_as_damage(make_shard, tmp_path, seed):
     output = tmp_path / "exp.db"
     report = merge_shards([bad, good], output, on_bad_shard="skip", engine="graft")
     assert query(output, "PRAGMA integrity_check") == [("ok",)]
-    sources = [path for path in (bad, good) if path not in [each.path for each in report.left_out]]
+    sources = [
+        path for path in (bad, good) if path not in [left_out.path for left_out in report.left_out]
+    ]
     assert good in sources
     tables = {table for path in sources for table in tables_of(path)}
     for table in tables:
@@ -225,7 +227,7 @@ def test_an_index_out_of_order_is_not_published(make_shard, tmp_path):
     raw.save()
     output = tmp_path / "exp.db"
     report = merge_shards(shards, output, on_bad_shard="skip", engine="graft")
-    assert [each.path for each in report.left_out] == [shards[1]]
+    assert [left_out.path for left_out in report.left_out] == [shards[1]]
     require_proved(output, [shards[0], shards[2]])
     assert query(output, "SELECT count(*) FROM notes INDEXED BY by_x WHERE simulation_id = 'z'"
                  " AND x > 'x'") == [(900,)]  # fmt: skip
@@ -250,7 +252,7 @@ def test_pages_that_were_lost_on_the_way_are_copied_as_rows(
 
     def lose_a_leaf(*arguments):
         branches = honest(*arguments)
-        large = next(number for number, each in enumerate(branches) if len(each.leaves) > 3)
+        large = next(number for number, branch in enumerate(branches) if len(branch.leaves) > 3)
         kept = branches[large]
         branches[large] = type(kept)(
             kept.leaves[1:],
@@ -279,7 +281,7 @@ def test_an_index_with_fewer_rows_than_its_table_is_not_grafted(shards, tmp_path
     raw.put(raw.at(raw.roots["by_n"]) + 3, 1, 2)
     raw.save()
     report = merge_shards(shards, tmp_path / "exp.db", on_bad_shard="skip", engine="graft")
-    assert [each.path for each in report.left_out] == [shards[1]]
+    assert [left_out.path for left_out in report.left_out] == [shards[1]]
     assert len(added) == 2
     require_proved(tmp_path / "exp.db", [shards[0], shards[2]])
 

@@ -19,6 +19,7 @@ from farm_merge.merge.write import write
 from farm_merge.schema import create_schema
 from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query, union, vacuumed
+from tests.merge.eras import write as write_database
 from tests.merge.eras import write_era
 
 SETTINGS = settings(
@@ -167,8 +168,8 @@ def test_pages_give_what_rows_give(drawn, page_size):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sources = [
-            write_shard(folder / f"s{number}.db", f"s{number}", each, page_size=page_size)
-            for number, each in enumerate(drawn)
+            write_shard(folder / f"s{number}.db", f"s{number}", rows, page_size=page_size)
+            for number, rows in enumerate(drawn)
         ]
         require_equal_to_attach(sources, folder)
 
@@ -311,7 +312,7 @@ def test_a_torn_page_is_found_and_its_shard_named(make_shard, tmp_path):
         merge_shards([good, bad], tmp_path / "exp.db", engine="graft")
     assert not (tmp_path / "exp.db").exists()
     report = merge_shards([good, bad], tmp_path / "exp.db", on_bad_shard="skip", engine="graft")
-    assert [each.path for each in report.left_out] == [bad]
+    assert [left_out.path for left_out in report.left_out] == [bad]
     assert content(tmp_path / "exp.db") == content(good)
 
 
@@ -320,7 +321,7 @@ def test_equal_shards_under_one_id_are_merged_once(make_shard, tmp_path):
     copy = tmp_path / "copy.db"
     shutil.copy(shard, copy)
     report = merge_shards([shard, copy], tmp_path / "exp.db", engine="graft")
-    assert [each.action.value for each in report.simulations] == ["merged", "already merged"]
+    assert [outcome.action.value for outcome in report.simulations] == ["merged", "already merged"]
     assert report.rows == sum(map(len, content(shard).values()))
 
 
@@ -329,3 +330,29 @@ def test_small_shards_are_copied_and_large_ones_grafted(make_shard, tmp_path, gr
     merge_shards([small, large], tmp_path / "exp.db")
     assert len(grafted) == 1
     assert content(tmp_path / "exp.db") == union(small, large)
+
+
+@pytest.mark.parametrize("verify", ["none", "content"])
+def test_files_that_are_joined_are_copied(tmp_path, grafted, verify):
+    """Their keys interleave inside one simulation, and pages would keep each file's order."""
+    runs = [
+        write_database(
+            tmp_path / "in" / f"run_{run}" / f"rank_{rank}.db",
+            "CREATE TABLE t (k INTEGER PRIMARY KEY)",
+            "CREATE TABLE log (line)",
+            f"INSERT INTO t VALUES ({rank}), ({rank + 2}), ({rank + 4})",
+            f"INSERT INTO log VALUES ('{run}.{rank} begins'), ('{run}.{rank} ends')",
+        )
+        for run in "ab"
+        for rank in ((1, 2) if run == "a" else (1,))
+    ]
+    output = tmp_path / "exp.db"
+    options = {"simulation_id": "{parent}", "join": True, "engine": "graft", "verify": verify}
+    merge_shards(runs, output, **options)
+    assert len(grafted) == 1
+    assert query(output, "PRAGMA integrity_check") == [("ok",)]
+    rows = "SELECT simulation_id, count(*), count(DISTINCT row_number) FROM log GROUP BY 1"
+    assert query(output, rows) == [("run_a", 4, 4), ("run_b", 2, 2)]
+    assert query(output, "SELECT k FROM t WHERE simulation_id = 'run_a'") == [
+        (k,) for k in range(1, 7)
+    ]

@@ -36,7 +36,7 @@ def test_registry_rows_come_along_and_can_be_put_under_an_experiment(make_shard,
     ) == [("E", "N", "D", 2)]  # fmt: skip
 
 
-def test_shards_that_describe_an_experiment_differently_are_told(make_shard, tmp_path):
+def test_shards_that_describe_an_experiment_differently_are_noted(make_shard, tmp_path):
     shards = [
         make_shard("a", experiment=("e", "First")),
         make_shard("b", experiment=("e", "Second")),
@@ -105,7 +105,7 @@ def test_parameters_are_completed_and_made_readable(
     assert registered(tmp_path / "exp.db", "parameters") == [("a", expected)]
 
 
-def test_a_run_is_where_its_registry_says_or_where_its_file_was(make_shard, tmp_path):
+def test_a_run_is_where_its_registry_has_it_or_where_its_file_was(make_shard, tmp_path):
     shards = [make_shard("a"), make_shard("b")]
     query(shards[0], "UPDATE simulations SET simulation_db_path = '/elsewhere/a.db'")
     query(shards[1], "UPDATE simulations SET simulation_db_path = ''")

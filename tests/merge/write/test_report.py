@@ -62,7 +62,7 @@ def test_rows_are_those_that_were_written():
     assert replace(found, seconds=2.0).rows_per_second == 6.0
 
 
-def test_runs_that_ended_without_saying_so_are_counted_where_they_were_merged():
+def test_runs_that_are_still_called_running_are_counted_where_they_were_merged():
     found = report(
         outcome("a", Action.COPY, status="running"),
         outcome("b", Action.ALREADY_MERGED, status="running"),

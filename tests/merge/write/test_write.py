@@ -28,8 +28,8 @@ def test_rows_that_pages_lost_are_noticed_and_come_by_rows(make_shard, tmp_path,
     shards = [make_shard("a"), make_shard("b")]
     output = tmp_path / "out" / "exp.db"
     merge_shards(shards, output, engine="graft", progress=events.append)
-    (said,) = [event.message for event in events if "row by row" in event.message]
-    assert said.endswith("table agent_states: 30 rows in the shards, 24 in the output")
+    (message,) = [event.message for event in events if "row by row" in event.message]
+    assert message.endswith("table agent_states: 30 rows in the shards, 24 in the output")
     assert content(output) == union(*shards)
     assert [path.name for path in output.parent.iterdir()] == ["exp.db"]
 
@@ -47,8 +47,8 @@ def test_a_value_that_pages_changed_is_noticed_where_content_is_verified(
     events = []
     shard, output = make_shard("a"), tmp_path / "exp.db"
     merge_shards([shard], output, engine="graft", verify="content", progress=events.append)
-    (said,) = [event.message for event in events if "row by row" in event.message]
-    assert "table agents: the output differs" in said
+    (message,) = [event.message for event in events if "row by row" in event.message]
+    assert "table agents: the output differs" in message
     assert content(output) == content(shard)
 
 
