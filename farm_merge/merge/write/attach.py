@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from farm_merge.errors import OutputError, ShardError
 from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.check import count_rows, require_counts, require_same
@@ -44,8 +45,8 @@ def copy_simulation(
         advance: Called with the number of rows copied since the last call.
 
     Raises:
-        OutputError: If what arrived differs; the transaction is rolled back.
-        ShardError: If the input is no longer what was inspected; likewise.
+        ShardError: If what arrived differs, or the input is no longer what was inspected; the
+            transaction is rolled back.
     """
     simulation_id, counts = planned.simulation_id, planned.outcome.row_counts or {}
     output, shard = read_structure(connection), read_structure(connection, "shard")
@@ -65,5 +66,7 @@ def copy_simulation(
                 require_counts(connection, simulation_id, shard.content, before + Counter(counts))
             if verification == "content":
                 require_same(connection, simulation_id, output, shard, joined=planned.joins)
-        finally:  # an input that changed is the reason for all that differs
+        except OutputError as exc:  # what an input counts and what it gives differ
             require_unchanged(planned.source.file)
+            raise ShardError(exc.reason, path=planned.source.path) from exc
+        require_unchanged(planned.source.file)
