@@ -69,7 +69,7 @@ def exit_on_error() -> Iterator[None]:
     except (OSError, MemoryError, RuntimeError) as exc:
         if (reason := _of_the_machine(exc)) is None:
             raise
-        click.echo(f"Error: {reason}", err=True)
+        echo(f"Error: {reason}", err=True)
         sys.exit(NOTHING_DONE)
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command again finishes the job.", err=True)

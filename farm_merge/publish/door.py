@@ -57,24 +57,19 @@ def publish_new(partial: Path, output: Path, *, links: bool | None = None) -> No
     Args:
         partial: The file.
         output: Its name, whose lock is held.
-        links: Whether the file system has hard links, where that is known.
+        links: Whether the file system has hard links; None if that was not tried.
 
     Raises:
         OutputError: If there is something at `output`, or a companion that SQLite would replay;
             or if the file is not all that was written.
     """
-    if links is None:
-        links = _has_links(partial.parent)
     _require_whole(partial)
     sync(partial)
     try:
         if os.path.lexists(output):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))  # noqa: TRY301
         require_free(output)
-        if links:
-            os.link(partial, output)
-        else:
-            partial.rename(output)
+        _move(partial, output, links=links)
     except FileExistsError as exc:
         raise OutputError(
             "appeared while it was being made",
@@ -142,6 +137,18 @@ def _sync_all(folder: Path) -> None:
     with ThreadPoolExecutor(_SYNCING_THREADS) as pool:
         for _ in pool.map(sync, [*folder.rglob("*"), folder]):
             pass
+
+
+def _move(partial: Path, output: Path, *, links: bool | None) -> None:
+    if links is not False:
+        try:
+            os.link(partial, output)
+        except OSError as exc:
+            if links or isinstance(exc, FileExistsError):
+                raise
+        else:
+            return
+    partial.rename(output)
 
 
 def _require_whole(partial: Path) -> None:

@@ -73,5 +73,6 @@ def _publish(temporary: Path, shard: Path) -> None:
     with closing(connect(file_uri(temporary))) as connection:
         connection.execute("UPDATE simulations SET simulation_db_path = ?", [str(shard)])
         connection.execute("PRAGMA journal_mode=DELETE")  # to read it shall leave nothing beside it
-    publish_new(temporary, shard)  # the lock of the sweep is that of all its shards
+    if not shard.exists():  # else another attempt of an executor was faster
+        publish_new(temporary, shard)  # the lock of the sweep is that of all its shards
     temporary.unlink(missing_ok=True)

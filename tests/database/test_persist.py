@@ -153,3 +153,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OutputError, match=r"run\.db: cannot be written"):
         persist(tmp_path / "file" / "run.db", "run")
+
+
+def test_a_file_of_something_else_stays_as_it_is(tmp_path):
+    query(tmp_path / "other.db", "CREATE TABLE precious (x)")
+    before = (tmp_path / "other.db").read_bytes()
+    with pytest.raises(OutputError, match="not an experiment database"):
+        persist(tmp_path / "other.db", "run")
+    assert (tmp_path / "other.db").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["other.db"]

@@ -55,6 +55,11 @@ __all__ = [
 
 _CHUNK_BYTES = 1 << 20
 
+_STEPS_AT_ONCE = 1_000_000
+_MOST_STEPS, _MOST_STEPS_A_BYTE = 10**10, 5_000
+"""What SQLite's virtual machine may do to read a file: many minutes, and hundred times of what was
+seen of any real one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -256,6 +261,7 @@ def opened(file: InputFile) -> Iterator[sqlite3.Connection]:
         try:
             with closing(connect()) as connection:
                 connection.execute("ATTACH DATABASE ? AS source", (uri,))
+                _bound(connection, file.identity.size_bytes)
                 connection.execute("PRAGMA query_only=ON")
                 _require_names(file.path, connection)
                 add_collations(connection, read_structure(connection, "source").collations)
@@ -263,6 +269,18 @@ def opened(file: InputFile) -> Iterator[sqlite3.Connection]:
         except (sqlite3.Error, UnicodeDecodeError) as exc:  # its words may be damaged too
             identify(file.path)  # it may have gone meanwhile
             raise ShardError(f"SQLite cannot read it ({exc})", path=file.path) from exc
+
+
+def _bound(connection: sqlite3.Connection, size_bytes: int) -> None:
+    """Let SQLite stop when it works longer than a file of this size explains."""
+    left = (_MOST_STEPS + _MOST_STEPS_A_BYTE * size_bytes) // _STEPS_AT_ONCE
+
+    def count() -> int:
+        nonlocal left
+        left -= 1
+        return left < 0  # then the statement is interrupted
+
+    connection.set_progress_handler(count, _STEPS_AT_ONCE)
 
 
 def _require_names(path: Path, connection: sqlite3.Connection) -> None:

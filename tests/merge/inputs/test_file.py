@@ -296,3 +296,15 @@ def test_pages_are_copied_of_files_that_this_sqlite_could_have_made(change, graf
     assert has_graftable_pages(found, 0, 1 << 20) == graftable
     assert not has_graftable_pages(found, 8193, 1 << 20)
     assert not has_graftable_pages(found, 0, 8191)
+
+
+def test_a_file_that_takes_more_work_than_its_size_explains_is_refused(file, monkeypatch):
+    monkeypatch.setattr("farm_merge.merge.inputs.file._MOST_STEPS", 5_000_000)
+    counting = "WITH RECURSIVE t (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < {}) SELECT count(*) FROM t"
+    with opened(look_at(file)) as connection:
+        connection.execute(counting.format(1000)).fetchall()
+    with (
+        pytest.raises(ShardError, match=r"SQLite cannot read it \(interrupted\)"),
+        opened(look_at(file)) as connection,
+    ):
+        connection.execute(counting.format(10**9)).fetchall()
