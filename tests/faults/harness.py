@@ -5,7 +5,8 @@
 Every point is a process forked from one that has imported everything, in which a call that reaches
 the disk is the last (SIGKILL, or half a write and then SIGKILL), or fails (EIO; ENOSPC, EMFILE and
 EACCES from then on). Afterwards inputs are unchanged, what is there is whole, the command said so in
-words, and the same command finishes the job and leaves nothing else.
+words, and the same command finishes the job and leaves nothing else. So it does when the power goes:
+what was synced is there, and of the rest any part.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import ctypes
 import errno
 import json
 import os
+import random
 import select
 import shutil
 import signal
@@ -26,12 +28,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.faults.power import Disk, read_log, variants
+
 ROOT = Path(__file__).parents[2]
 SHIM = Path(__file__).with_name("shim.c")
 
 WRITE, SYNC, OPEN, NAME, REMOVE, READ, CREATE = (1 << bit for bit in range(7))
 _ALL = WRITE | SYNC | CREATE | NAME | REMOVE
 _PATIENCE_SECONDS = 90
+
+POWER = "power goes"
 
 
 class Fault(NamedTuple):
@@ -140,7 +146,36 @@ class Runner:
         status = self._act(fault, at)
         said = self._said.read_text()
         found = list(self._problems_of(fault, status, said))
-        found += self._look(
+        found += self._wrong()
+        return found
+
+    def powerless(self, points: int) -> tuple[int, dict[int, list[str]]]:
+        """Let the power go at so many operations; return how often, and what is wrong then."""
+        self._anew()
+        log = self._folder.with_name("log")
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        before = self._folder.with_name("before")
+        self._folder.rename(before)
+        shutil.copytree(before, self._folder)
+        disk = Disk(self._folder, [])  # which file has which inode
+        assert self._act(FAULTS[0], 0, descriptor) == 0, self._said.read_text()
+        os.close(descriptor)
+        operations = read_log(log)
+        disk.operations = operations
+        found, tried = {}, 0
+        for end in _chosen(len(operations), points):
+            for early, keeps in variants(random.Random(end)):
+                shutil.rmtree(self._folder)
+                self._folder.mkdir()
+                disk.write(self._folder, end, early=early, keeps=keeps)
+                tried += 1
+                if wrong := self._wrong():
+                    found.setdefault(end, []).extend(wrong)
+        return tried, found
+
+    def _wrong(self) -> list[str]:
+        """Return what is wrong with what is there, and with what the next run makes of it."""
+        found = self._look(
             lambda folder: list(
                 self._scenarios.problems(self._scenario, folder, self.wanted, self.before)
             )
@@ -193,7 +228,7 @@ class Runner:
         shutil.rmtree(self._folder, ignore_errors=True)
         shutil.copytree(self._template, self._folder)
 
-    def _act(self, fault: Fault | None, at: int) -> int | None:
+    def _act(self, fault: Fault | None, at: int, log: int = 0) -> int | None:
         """Do it in a process of its own; return its exit code, None if it does not end."""
 
         def act() -> None:
@@ -206,6 +241,8 @@ class Runner:
                 self._shim.fault_arm(
                     root, fault.mask, ctypes.c_long(at), fault.error, fault.stays, fault.torn
                 )
+            if log:
+                self._shim.fault_log(log)
             self._scenario.act(self._folder)
 
         status = _forked(act)
@@ -311,12 +348,16 @@ def run_part(folder: Path, part: int, of: int, points: int, only: str) -> None:
             sys.stdout.write(f"{json.dumps(line)}\n")
             sys.stdout.flush()
             sys.stderr.write(f"{scenario.name}, {fault.name}: {len(chosen)} of {total} calls\n")
+        tried, found = runner.powerless(max(1, round(points * scenario.weight)))
+        line = {"scenario": scenario.name, "fault": POWER, "points": tried, "violations": found}
+        sys.stdout.write(f"{json.dumps(line)}\n")
+        sys.stdout.flush()
         shutil.rmtree(folder / str(number))
 
 
 def table(found: list[dict[str, Any]]) -> str:
     """Return what was found as a table, by scenario: points, and violations where there are any."""
-    names = [fault.name for fault in FAULTS]
+    names = [*(fault.name for fault in FAULTS), POWER]
     lines = [["", *names, "points", "violations"]]
     by_scenario: dict[str, dict[str, Any]] = {}
     for line in found:

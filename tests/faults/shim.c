@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ struct state {
     int error;       /* what the call fails with; 0 to kill */
     int stays;       /* whether all later ones fail too */
     int torn;        /* whether half of a write is done before the kill */
+    int log;         /* where what reached the disk is written down; 0 for nowhere */
     char root[4096]; /* the folder */
 };
 static struct state *state;
@@ -43,6 +45,52 @@ void fault_arm(const char *root, int mask, long at, int error, int stays, int to
     state->stays = stays;
     state->torn = torn;
     strncpy(state->root, root, sizeof state->root - 1);
+}
+
+/* Write down from now on, in a file, what is done to others. */
+void fault_log(int descriptor) { state->log = descriptor; }
+
+struct entry {
+    long operation, inode, at, size, path, other; /* the last three are the lengths of what follows */
+};
+
+static void note(int operation, long inode, long at, const char *path, const char *other,
+                 const void *data, size_t size) {
+    if (!state || !state->log || !state->root[0]) return;
+    struct entry entry = {operation, inode, at, (long)size, path ? strlen(path) : 0, other ? strlen(other) : 0};
+    struct iovec parts[] = {{&entry, sizeof entry},
+                            {(void *)path, entry.path},
+                            {(void *)other, entry.other},
+                            {(void *)data, size}};
+    syscall(SYS_writev, state->log, parts, 4);
+}
+
+/* Return whether a file is one that is written down, and which. */
+static int is_noted(int fd, struct stat *found) {
+    char path[4096], link[64];
+    if (!state || !state->log || !state->root[0]) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length < 0 ? 0 : length] = 0;
+    size_t root = strlen(state->root) - 1; /* without the slash: the folder itself counts */
+    return !strncmp(path, state->root, root) && !fstat(fd, found);
+}
+
+static void note_fd(int operation, int fd, long at, const void *data, size_t size) {
+    struct stat found;
+    int before = errno;
+    if (is_noted(fd, &found)) note(operation, found.st_ino, at, NULL, NULL, data, size);
+    errno = before;
+}
+
+static void note_name(int operation, const char *path, const char *other) {
+    struct stat found = {0};
+    int before = errno;
+    if (state && state->log && path && !strncmp(other ? other : path, state->root, strlen(state->root))) {
+        lstat(other ? other : path, &found);
+        note(operation, found.st_ino, 0, path, other, NULL, 0);
+    }
+    errno = before;
 }
 
 /* Return how many calls there were that a mask counts. */
@@ -108,12 +156,17 @@ static ssize_t torn(ssize_t done) {
 ssize_t write(int fd, const void *data, size_t size) {
     REAL(ssize_t, "write", int, const void *, size_t);
     if (is_it_fd(WRITE, fd)) return state->torn ? torn(real(fd, data, size / 2)) : -1;
-    return real(fd, data, size);
+    off_t at = state && state->log ? lseek(fd, 0, SEEK_CUR) : 0;
+    ssize_t done = real(fd, data, size);
+    if (done > 0) note_fd('w', fd, at, data, done);
+    return done;
 }
 ssize_t pwrite(int fd, const void *data, size_t size, off_t at) {
     REAL(ssize_t, "pwrite", int, const void *, size_t, off_t);
     if (is_it_fd(WRITE, fd)) return state->torn ? torn(real(fd, data, size / 2, at)) : -1;
-    return real(fd, data, size, at);
+    ssize_t done = real(fd, data, size, at);
+    if (done > 0) note_fd('w', fd, at, data, done);
+    return done;
 }
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) { return pwrite(fd, data, size, at); }
 ssize_t writev(int fd, const struct iovec *parts, int count) {
@@ -124,7 +177,10 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
     REAL(ssize_t, "pwritev", int, const struct iovec *, int, off_t);
     if (is_it_fd(WRITE, fd)) return state->torn ? torn(real(fd, parts, count / 2, at)) : -1;
-    return real(fd, parts, count, at);
+    ssize_t done = real(fd, parts, count, at), left = done;
+    for (int part = 0; left > 0; left -= parts[part].iov_len, at += parts[part++].iov_len)
+        note_fd('w', fd, at, parts[part].iov_base, (size_t)left < parts[part].iov_len ? (size_t)left : parts[part].iov_len);
+    return done;
 }
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at) { return pwritev(fd, parts, count, at); }
 ssize_t sendfile(int to, int from, off_t *at, size_t size) {
@@ -136,16 +192,24 @@ ssize_t sendfile64(int to, int from, off64_t *at, size_t size) { return sendfile
 int ftruncate(int fd, off_t size) {
     REAL(int, "ftruncate", int, off_t);
     if (is_it_fd(WRITE, fd)) return state->torn ? (int)torn(0) : -1;
-    return real(fd, size);
+    int failed = real(fd, size);
+    if (!failed) note_fd('t', fd, size, NULL, 0);
+    return failed;
 }
 int ftruncate64(int fd, off64_t size) { return ftruncate(fd, size); }
 int fsync(int fd) {
     REAL(int, "fsync", int);
-    return is_it_fd(SYNC, fd) ? -1 : real(fd);
+    if (is_it_fd(SYNC, fd)) return -1;
+    int failed = real(fd);
+    if (!failed) note_fd('s', fd, 0, NULL, 0);
+    return failed;
 }
 int fdatasync(int fd) {
     REAL(int, "fdatasync", int);
-    return is_it_fd(SYNC, fd) ? -1 : real(fd);
+    if (is_it_fd(SYNC, fd)) return -1;
+    int failed = real(fd);
+    if (!failed) note_fd('s', fd, 0, NULL, 0);
+    return failed;
 }
 ssize_t read(int fd, void *data, size_t size) {
     REAL(ssize_t, "read", int, void *, size_t);
@@ -166,7 +230,11 @@ static int opened(int folder, const char *name, int flags, mode_t mode) {
     REAL(int, "openat", int, const char *, int, ...);
     char path[4096];
     int kind = flags & O_CREAT ? OPEN | CREATE : OPEN;
-    return is_it(kind, path_at(folder, name, path)) ? -1 : real(folder, name, flags, mode);
+    if (is_it(kind, path_at(folder, name, path))) return -1;
+    int fd = real(folder, name, flags, mode);
+    if (fd >= 0 && flags & O_CREAT) note_name('c', path_at(folder, name, path), NULL);
+    if (fd >= 0 && flags & O_TRUNC) note_fd('t', fd, 0, NULL, 0);
+    return fd;
 }
 #define MODE \
     mode_t mode = 0; \
@@ -183,7 +251,10 @@ int openat64(int folder, const char *name, int flags, ...) { MODE return opened(
 
 int rename(const char *from, const char *to) {
     REAL(int, "rename", const char *, const char *);
-    return is_it(NAME, to) ? -1 : real(from, to);
+    if (is_it(NAME, to)) return -1;
+    int failed = real(from, to);
+    if (!failed) note_name('r', from, to);
+    return failed;
 }
 int renameat(int from_folder, const char *from, int to_folder, const char *to) {
     REAL(int, "renameat", int, const char *, int, const char *);
@@ -192,27 +263,45 @@ int renameat(int from_folder, const char *from, int to_folder, const char *to) {
 }
 int link(const char *from, const char *to) {
     REAL(int, "link", const char *, const char *);
-    return is_it(NAME, to) ? -1 : real(from, to);
+    if (is_it(NAME, to)) return -1;
+    int failed = real(from, to);
+    if (!failed) note_name('l', from, to);
+    return failed;
 }
 int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
     REAL(int, "linkat", int, const char *, int, const char *, int);
-    char path[4096];
-    return is_it(NAME, path_at(to_folder, to, path)) ? -1 : real(from_folder, from, to_folder, to, flags);
+    char path[4096], other[4096];
+    if (is_it(NAME, path_at(to_folder, to, path))) return -1;
+    int failed = real(from_folder, from, to_folder, to, flags);
+    if (!failed) note_name('l', path_at(from_folder, from, other), path_at(to_folder, to, path));
+    return failed;
 }
 int mkdir(const char *name, mode_t mode) {
     REAL(int, "mkdir", const char *, mode_t);
-    return is_it(NAME, name) ? -1 : real(name, mode);
+    if (is_it(NAME, name)) return -1;
+    int failed = real(name, mode);
+    if (!failed) note_name('m', name, NULL);
+    return failed;
 }
 int unlink(const char *name) {
     REAL(int, "unlink", const char *);
-    return is_it(REMOVE, name) ? -1 : real(name);
+    if (is_it(REMOVE, name)) return -1;
+    int failed = real(name);
+    if (!failed) note_name('u', name, NULL);
+    return failed;
 }
 int unlinkat(int folder, const char *name, int flags) {
     REAL(int, "unlinkat", int, const char *, int);
     char path[4096];
-    return is_it(REMOVE, path_at(folder, name, path)) ? -1 : real(folder, name, flags);
+    if (is_it(REMOVE, path_at(folder, name, path))) return -1;
+    int failed = real(folder, name, flags);
+    if (!failed) note_name('u', path_at(folder, name, path), NULL);
+    return failed;
 }
 int rmdir(const char *name) {
     REAL(int, "rmdir", const char *);
-    return is_it(REMOVE, name) ? -1 : real(name);
+    if (is_it(REMOVE, name)) return -1;
+    int failed = real(name);
+    if (!failed) note_name('u', name, NULL);
+    return failed;
 }
