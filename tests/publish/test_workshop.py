@@ -80,13 +80,16 @@ def test_what_only_has_such_a_name_stays(tmp_path):
     mine.mkdir()
     (mine / "notes").touch()
     (tmp_path / ".exp.db.file.work").touch()
-    (tmp_path / ".exp.db.link.work").symlink_to(mine)
     (tmp_path / "elsewhere").mkdir()
+    for name in ("lock", "data"):  # what it leads to looks like a workshop
+        (tmp_path / "elsewhere" / name).touch()
+    (tmp_path / ".exp.db.link.work").symlink_to(tmp_path / "elsewhere")
     before = names(tmp_path)
     with workshop(tmp_path / "exp.db"):
         pass
     assert names(tmp_path) == before
     assert names(mine) == ["notes"]
+    assert names(tmp_path / "elsewhere") == ["data", "lock"]
     assert not is_workshop(mine)
 
 
