@@ -19,5 +19,5 @@ def run() -> None:
     main()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # and not where MPI's workers import it
     run()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm_merge import __version__
-from farm_merge.cli import export, keep, look, merge, report, sweep
+from farm_merge.cli import again, export, keep, look, merge, report, sweep, watch
 from farm_merge.cli.show import exit_on_error
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def main() -> None:
 
     \b
     farm-merge shards/*.db -o exp.db    merge files, folders or patterns
-    farm-merge sweep SWEEP.toml         simulate in parallel, then merge
+    farm-merge sweep SWEEP.toml         simulate in parallel, and merge
+    farm-merge watch shards/ -o exp.db  merge shards as they come
     farm-merge inspect FILES            show what files are
     farm-merge verify exp.db shards/    check it, against the files it came from
     farm-merge list|info|compare exp.db show what is in there
@@ -78,6 +79,6 @@ def main() -> None:
     """
 
 
-for _module in (merge, sweep, look, report, export, keep):
+for _module in (merge, sweep, watch, again, look, report, export, keep):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -45,7 +45,7 @@ __all__ = ["COMMANDS"]
     metavar="TABLE.COLUMN",
     help="Make this column text in Parquet, since not all of its values are of one type.",
 )
-@click.option("--null", default="", metavar="TEXT", help="What NULL is in CSV: '\\N', say.")
+@click.option("--null", default="", metavar="TEXT", help="What NULL is in CSV, such as '\\N'.")
 @click.option(
     "-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes."
 )

@@ -1,4 +1,4 @@
-"""The commands that keep house: remove, split, vacuum, archive and restore."""
+"""The commands that keep house: describe, remove, split, vacuum, archive and restore."""
 
 from __future__ import annotations
 
@@ -13,6 +13,42 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["COMMANDS"]
+
+
+@click.command()
+@options.database
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    type=options.existing_file,
+    help="CSV with a row a simulation, or JSON.",
+)
+@click.option(
+    "--by",
+    default="simulation_id",
+    show_default=True,
+    metavar="COLUMN",
+    help="What names the simulation there.",
+)
+@options.dry_run
+def describe(database: Path, *, source: Path, by: str, dry_run: bool) -> None:
+    """Give simulations the parameters, seeds and statuses that a table has of them.
+
+    Columns `seed`, `status` and `experiment_id` are these; all others are parameters.
+    """
+    from farm_merge.describe import describe_simulations, read_descriptions
+
+    with exit_on_error():
+        described = read_descriptions(source, by)
+        if dry_run:
+            for simulation_id, values in described.items():
+                pairs = ", ".join(f"{name}={value}" for name, value in values.items())
+                click.echo(f"would describe {simulation_id}: {pairs}")
+            return
+        others = describe_simulations(database, described)
+    rest = f", {others:,} others as they were" if others else ""
+    click.echo(f"{database}: {len(described):,} simulations described{rest}")
 
 
 @click.command()
@@ -114,4 +150,4 @@ def restore(archive: Path, *, output: Path) -> None:
     click.echo(f"{output}: {size:,} bytes, as they were archived")
 
 
-COMMANDS = (remove, split, vacuum, archive, restore)
+COMMANDS = (describe, remove, split, vacuum, archive, restore)

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
+_MOST_RESULTS = 8
 _FEW_RESULTS = ("steps", "final_total_agents", "mean_total_agents", "final_total_resources",
                 "agents_born", "agents_died", "actions", "mean_reward")  # fmt: skip
-"""Results that fit a screen."""
+"""Results that are shown first of those that fit a screen."""
 
 
 @click.command("list")
@@ -38,8 +39,11 @@ _FEW_RESULTS = ("steps", "final_total_agents", "mean_total_agents", "final_total
 @options.where
 @options.as_json
 def list_(database: Path, *, where: tuple[str, ...], as_json: bool) -> None:
-    """Show the simulations of an experiment database: id, status, steps, agents, parameters."""
-    from farm_merge.read.listing import list_simulations, shortened
+    """Show the simulations of an experiment database: id, status, steps, agents, parameters.
+
+    Of the parameters, the table shows those in which simulations differ; --json has all of them.
+    """
+    from farm_merge.read.listing import differing_parameters, list_simulations, shortened
 
     with exit_on_error():
         simulations = list_simulations(database, where)
@@ -47,11 +51,12 @@ def list_(database: Path, *, where: tuple[str, ...], as_json: bool) -> None:
         print_json(simulations)
         return
     rows = []
-    for simulation in simulations:
-        pairs = (f"{name}={value}" for name, value in simulation["parameters"].items())
+    for simulation, parameters in zip(simulations, differing_parameters(simulations), strict=True):
+        pairs = (f"{name}={value}" for name, value in parameters.items())
         rows.append({**simulation, "parameters": shortened(", ".join(pairs))})
-    counted = [name for name in ("steps", "agents") if any(row[name] for row in rows)]
-    print_table(["simulation_id", "status", *counted, "parameters"], rows)
+    filled = ("steps", "agents", "parameters")
+    shown = [name for name in filled if any(row[name] for row in rows)]
+    print_table(["simulation_id", "status", *shown], rows)
 
 
 @click.command()
@@ -163,6 +168,7 @@ def verify(database: Path, shards: tuple[str, ...], *, as_json: bool, **chosen: 
 @options.where
 @click.option("--grouped", is_flag=True, help="Over repetitions: n, mean, std, 95 % confidence.")
 @click.option("--by", multiple=True, metavar="PARAMETER", help="What makes a group; repeatable.")
+@options.metrics
 @options.form
 def compare(
     database: Path,
@@ -171,26 +177,35 @@ def compare(
     where: tuple[str, ...],
     grouped: bool,
     by: tuple[str, ...],
+    metrics: tuple[str, ...],
     form: str,
 ) -> None:
     """Compare simulations: parameters and results, a row each, in groups, or two side by side.
 
-    The table shows a few of the results; --format csv and json have all of them.
+    The table shows a few of the results, or those of each --metric, and none that is the same in
+    all simulations; --format csv and json have all of them.
     """
     from farm_merge.read.compare import compare_simulations, compare_two, group_repetitions
 
     if len(simulations) not in {0, 2}:
         raise click.UsageError("Name two simulations to see them side by side, or none for all.")
-    if simulations and (where or grouped or by):
-        raise click.UsageError("--where, --grouped and --by are for all simulations, not for two.")
+    if simulations and (where or grouped or by or metrics):
+        raise click.UsageError(
+            "--where, --grouped, --by and --metric are for all simulations, not for two."
+        )
     with exit_on_error():
         if simulations:
             frame = compare_two(database, *simulations)
         elif grouped or by:
-            frame = group_repetitions(compare_simulations(database, where), by or None)
+            frame = compare_simulations(database, where, metrics=metrics)
+            frame = group_repetitions(
+                _differing(frame) if form == "table" and not metrics else frame, by or None
+            )
         else:
-            frame = compare_simulations(database, where)
-            frame = _fitting(frame) if form == "table" else frame.reset_index()
+            frame = compare_simulations(database, where, metrics=metrics)
+            if form == "table":
+                frame = _fitting(frame, None if metrics else _MOST_RESULTS)
+            frame = frame.reset_index()
         print_frame(frame, form)
 
 
@@ -270,13 +285,26 @@ def _print_inspection(source: dict[str, Any]) -> None:
         click.echo(f"  note: {note}")
 
 
-def _fitting(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return those columns of a comparison that fit a screen."""
-    from farm_merge.read.compare import varied_parameters, without_prefix
+def _differing(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a comparison without the results that are the same in all simulations."""
+    from farm_merge.read.compare import result_columns, varied_results
 
-    wanted = ["status", *varied_parameters(frame), *_FEW_RESULTS]
-    shown = frame[[name for name in wanted if name in frame]]
-    return without_prefix(shown).reset_index()
+    constant = {*result_columns(frame)} - {"steps", *varied_results(frame)}
+    return frame.drop(columns=list(constant))
+
+
+def _fitting(frame: pd.DataFrame, most: int | None) -> pd.DataFrame:
+    """Return those columns of a comparison that fit a screen; no more than so many results."""
+    from farm_merge.read.compare import result_columns, varied_parameters, without_prefix
+
+    results = result_columns(frame)
+    if most is not None:
+        results = result_columns(_differing(frame))
+        first = [name for name in _FEW_RESULTS if name in results]
+        others = (name for name in results if not name.startswith(("mean_", "min_", "max_")))
+        results = list(dict.fromkeys([*first, *others]))[:most]
+    wanted = ("status", *varied_parameters(frame), *results)
+    return without_prefix(frame[[name for name in wanted if name in frame]])
 
 
 COMMANDS = (list_, info, inspect, verify, compare, sql)

@@ -20,6 +20,7 @@ __all__ = [
     "existing_file",
     "form",
     "join",
+    "metrics",
     "new_file",
     "new_folder",
     "on_conflict",
@@ -45,7 +46,8 @@ dry_run = click.option("-n", "--dry-run", is_flag=True, help="Only show what wou
 equal_files = click.option(
     "--equal-files",
     type=click.Choice(["separate", "fold", "error"]),
-    help="What files with equal bytes are: separate runs, copies of one, or an error.",
+    help="What files with equal bytes are whose paths name them: separate runs, copies of one, or"
+    " an error. By default separate, but for a file that was moved since it was merged.",
 )
 form = click.option(
     "--format",
@@ -55,7 +57,18 @@ form = click.option(
     show_default=True,
     help="How rows are printed.",
 )
-join = click.option("--join", is_flag=True, help="Make one simulation of files of one name.")
+join = click.option(
+    "--join",
+    is_flag=True,
+    help="Make one simulation of files of one name, where their rows have different keys.",
+)
+metrics = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="TABLE.COLUMN",
+    help="Only this metric; repeatable.",
+)
 new_folder = click.option(
     "-o",
     "--output",
@@ -98,7 +111,12 @@ schema = click.option(
     help="What files are that are no shards. By default what their tables look like.",
 )
 sidecars = click.option(
-    "--sidecar", "sidecars", multiple=True, metavar="NAME", help="Parameters beside a run."
+    "--sidecar",
+    "sidecars",
+    multiple=True,
+    metavar="NAME",
+    help="Another file beside a run that holds its parameters: 'run_{stem}.json'. {stem}, config,"
+    " params and parameters with .json, .yaml, .yml or .toml are always looked for.",
 )
 simulation_id = click.option(
     "--simulation-id",

@@ -28,12 +28,20 @@ __all__ = ["COMMANDS"]
     help="Also write every chart there, as PNG and SVG.",
 )
 @options.where
-def report(database: Path, *, output: Path, plots: Path | None, where: tuple[str, ...]) -> None:
+@options.metrics
+def report(
+    database: Path,
+    *,
+    output: Path,
+    plots: Path | None,
+    where: tuple[str, ...],
+    metrics: tuple[str, ...],
+) -> None:
     """Make one page that shows an experiment; it needs no network, and can be mailed."""
     from farm_merge.read.report import write_report
 
     with exit_on_error():
-        charts = write_report(database, output, plots=plots, where=where)
+        charts = write_report(database, output, plots=plots, where=where, metrics=metrics)
     click.echo(f"{output}: {charts} charts, {output.stat().st_size / 1e6:.1f} MB")
 
 

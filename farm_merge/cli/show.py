@@ -93,11 +93,11 @@ def bar(unit: str) -> Iterator[ReportCount]:
 
     with tqdm(
         unit=unit if unit == "B" else f" {unit}", unit_scale=unit == "B", leave=False, disable=None
-    ) as drawn:
+    ) as progress_bar:
 
         def show(done: int, total: int) -> None:
-            drawn.total = total
-            drawn.update(done - drawn.n)
+            progress_bar.total = total
+            progress_bar.update(done - progress_bar.n)
 
         yield show
 
@@ -125,7 +125,7 @@ def merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progre
 
     # A thread that watches the bar would keep the merge from forking its workers.
     tqdm.monitor_interval = 0
-    with tqdm(unit=" files", leave=False) as drawn:
+    with tqdm(unit=" files", leave=False) as progress_bar:
 
         def write(message: str) -> None:
             with tqdm.external_write_mode():
@@ -134,18 +134,18 @@ def merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progre
         def show(event: Progress) -> None:
             write_message(event, write)
             if event.phase not in {"wait", "plan"}:
-                _advance(drawn, event)
+                _advance(progress_bar, event)
 
         yield show
 
 
-def _advance(drawn: tqdm[Never], event: Progress) -> None:
-    if event.phase == "copy" and drawn.unit != " rows":
-        drawn.unit, drawn.unit_scale = " rows", True
-        drawn.reset()
-    drawn.total = event.total
-    drawn.set_description(event.phase, refresh=False)
-    drawn.update(event.done - drawn.n)
+def _advance(progress_bar: tqdm[Never], event: Progress) -> None:
+    if event.phase == "copy" and progress_bar.unit != " rows":
+        progress_bar.unit, progress_bar.unit_scale = " rows", True
+        progress_bar.reset()
+    progress_bar.total = event.total
+    progress_bar.set_description(event.phase, refresh=False)
+    progress_bar.update(event.done - progress_bar.n)
 
 
 @contextmanager
@@ -153,12 +153,12 @@ def sweep_bar() -> Iterator[Callable[..., None]]:
     """Yield a callback that draws a bar over the runs of a sweep, those that failed among them."""
     from tqdm import tqdm
 
-    with tqdm(unit=" runs", desc="simulate", disable=None) as drawn:
+    with tqdm(unit=" runs", desc="simulate", disable=None) as progress_bar:
 
         def show(done: int, failed: int, total: int, *_: object) -> None:
-            drawn.total = total
-            drawn.set_postfix(failed=failed, refresh=False)
-            drawn.update(done + failed - drawn.n)
+            progress_bar.total = total
+            progress_bar.set_postfix(failed=failed, refresh=False)
+            progress_bar.update(done + failed - progress_bar.n)
 
         yield show
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.data_logging.records import COLUMNS, NUMBERED, insert_statement
+from farm_merge.data_logging.tables import ModelTables
 from farm_merge.errors import InvalidRecordError, OutputError
 from farm_merge.sqlite import column_types, quoted, sqlite3, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+
+    from farm_merge.data_logging.refusals import Refusals
 
 __all__ = ["Buffers"]
 
@@ -23,22 +26,30 @@ class Buffers:
         connect: Returns where to write; in autocommit mode, as transactions are this class's own.
         simulation_id: The simulation that all rows belong to.
         hint: What to do when they cannot be written.
+        refused: Counts the rows that SQLite refuses.
 
     Attributes:
+        tables: The tables that the model made up.
         held: How many rows wait.
         closed: Whether no more rows are taken.
         added: The columns that tables have got beyond the schema's, by table.
     """
 
     def __init__(
-        self, connect: Callable[[], sqlite3.Connection], simulation_id: str, hint: str
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        simulation_id: str,
+        hint: str,
+        refused: Refusals,
     ) -> None:
+        self.tables = ModelTables(connect, simulation_id)
         self.held = 0
         self.closed = False
         self.added: dict[str, tuple[str, ...]] = dict.fromkeys(COLUMNS, ())
         self._connect = connect
         self._simulation_id = simulation_id
         self._hint = hint
+        self._refused = refused
         self._inserts = {
             table: insert_statement(table, columns) for table, columns in COLUMNS.items()
         }
@@ -82,10 +93,26 @@ class Buffers:
         Raises:
             OutputError: If the simulation is closed: nobody would write them.
         """
-        if self.closed:
-            raise OutputError(f"simulation {self._simulation_id!r} is closed")
+        self._require_open()
         self._rows[table] += rows
         self.held += len(rows)
+
+    def extend_model_table(
+        self, table: str, columns: Mapping[str, Sequence[Any]], key: Sequence[str], number: int
+    ) -> None:
+        """Hold rows of a table that the model made up, as `ModelTables.add` takes them.
+
+        Raises:
+            InvalidRecordError: If they do not fit.
+            OutputError: If the simulation is closed: nobody would write them.
+        """
+        self._require_open()
+        self.tables.add(table, columns, key, number)
+        self.held += number
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise OutputError(f"simulation {self._simulation_id!r} is closed")
 
     def discard(self, table: str, agent_ids: Container[str]) -> set[str]:
         """Drop the rows of agents that are held for a table, and return whose those were."""
@@ -155,6 +182,8 @@ class Buffers:
         for held in (*self._rows.values(), self._deaths, self._replaced_steps):
             held.clear()
         self.held = 0
+        for error in self.tables.clear():
+            self._refused.add("log", error)
 
     def _write(self) -> None:
         connection = self._connect()
@@ -170,3 +199,4 @@ class Buffers:
                 "UPDATE agents SET death_time = ? WHERE simulation_id = ? AND agent_id = ?",
                 self._deaths,
             )
+            self.tables.write(connection)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from functools import wraps
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from farm_merge.data_logging.buffers import Buffers
@@ -91,7 +92,7 @@ class DataLogger:
         self.refused = Refusals()
         self._buffer_size = buffer_size
         self._commit_interval = commit_interval
-        self._buffers = Buffers(connect, simulation_id, hint)
+        self._buffers = Buffers(connect, simulation_id, hint, self.refused)
         self._last_flush = time.monotonic()
         self._last_step = self._buffers.last_step()
         self._agents = self._buffers.stored_agents()
@@ -369,6 +370,75 @@ class DataLogger:
             raise InvalidRecordError(f"agent {agent!r} dies, but was never logged")
         self._add_incident(step, agent, health_before, 0.0, cause, as_details(details, {}))
         self._buffers.set_death(agent, step)
+
+    @_taking
+    def log(self, table: str, /, *, key: str | Sequence[str] = (), **values: Any) -> None:
+        """Log a row of a table of the model's own.
+
+        The table is made of the first rows: a column has the type of its values, and is stored anew
+        where later ones are of another. Columns that come later are added; collections are stored
+        as JSON.
+
+        Args:
+            table: Its name; none of the schema's own.
+            key: The columns that tell the rows of a simulation apart; by default rows are numbered.
+            values: The values, by column.
+
+        Raises:
+            InvalidRecordError: If a name or a value does not fit.
+        """
+        self._add_rows(table, {name: (value,) for name, value in values.items()}, key, 1)
+
+    @_taking
+    def log_many(
+        self,
+        table: str,
+        rows: Iterable[Mapping[str, Any]] | Iterable[Sequence[Any]],
+        *,
+        key: str | Sequence[str] = (),
+        columns: Sequence[str] | None = None,
+    ) -> None:
+        """Log rows of a table of the model's own, as `log` does.
+
+        Args:
+            table: Its name.
+            rows: Dictionaries; or sequences, in the order of `columns`, which is faster.
+            key: The columns that tell the rows of a simulation apart; by default rows are numbered.
+            columns: The columns, where rows are sequences.
+
+        Raises:
+            InvalidRecordError: If a name or a value does not fit; none of the rows is logged then.
+        """
+        taken: list[Any] = list(rows)
+        by_column: dict[str, Sequence[Any]]
+        if columns is None:
+            names = dict.fromkeys(chain.from_iterable(taken))
+            by_column = {name: [row.get(name) for row in taken] for name in names}
+        else:
+            if any(len(row) != len(columns) for row in taken):
+                raise InvalidRecordError(f"table {table}: a row has not {len(columns)} values")
+            by_column = dict(zip(columns, zip(*taken, strict=True), strict=bool(taken)))
+        if taken:
+            self._add_rows(table, by_column, key, len(taken))
+
+    def _add_rows(
+        self,
+        table: str,
+        columns: dict[str, Sequence[Any]],
+        key: str | Sequence[str],
+        number: int,
+    ) -> None:
+        if {*columns.pop("simulation_id", ())} - {self.simulation_id}:
+            raise InvalidRecordError(f"table {table}: a row is of another simulation")
+        if not columns:
+            raise InvalidRecordError(f"table {table}: a row has no values")
+        names = (key,) if isinstance(key, str) else tuple(key)
+        self._buffers.extend_model_table(table, columns, names, number)
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables of the model's own that were logged to."""
+        return self._buffers.tables.names
 
     def close(self) -> None:
         """Take no more rows: nobody would write them."""

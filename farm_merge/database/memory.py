@@ -83,7 +83,8 @@ class InMemorySimulationDatabase(SimulationWriter):
 
         Args:
             db_path: The file.
-            tables: The data tables to write; all by default.
+            tables: The data tables to write; all by default. Those of the model's own are always
+                written.
             show_progress: Draw a bar while pages are copied, where a person is looking.
             ended: Whether the run is over: if it is still `running`, it is `completed` in the file.
 
@@ -112,7 +113,8 @@ class InMemorySimulationDatabase(SimulationWriter):
             refused=self.logger.refused.rows,
             show_progress=show_progress,
         )
-        rows = {table: self.get_table_row_count(table) for table in kept}
+        counted = (*kept, *self.logger.tables)
+        rows = {table: self.get_table_row_count(table) for table in counted}
         return {
             "path": str(db_path),
             "merged": merged,

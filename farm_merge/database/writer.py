@@ -168,15 +168,17 @@ class SimulationWriter:
         return dict(json.loads(row[0])) if row else {}
 
     def get_table_row_count(self, table_name: str) -> int:
-        """Return how many rows this simulation has in a data table.
+        """Return how many rows this simulation has in a data table, or one of the model's own.
 
         Raises:
             InvalidRecordError: If there is no such table.
         """
-        require_data_table(table_name)
+        if table_name not in self.logger.tables:
+            require_data_table(table_name)
         self.flush_all_buffers()
         (count,) = self._execute(
-            f"SELECT count(*) FROM {table_name} WHERE simulation_id = ?", (self.simulation_id,)
+            f"SELECT count(*) FROM {quoted(table_name)} WHERE simulation_id = ?",
+            (self.simulation_id,),
         ).fetchone()
         return int(count)
 

@@ -42,6 +42,7 @@ __all__ = [
 _IN_FILE = "simulations_in_file"
 _OWN_ID = "own_id"
 _JOINED = "joined"
+_DIGEST = "digest"
 
 Origin = tuple[str, "str | None"]
 """What a run came from: the hash of a file, and its id in there if the file holds several."""
@@ -314,7 +315,7 @@ def summarize_ledger(connection: sqlite3.Connection) -> dict[str, Any]:
     choices: Counter[str] = Counter()
     for software, chosen in connection.execute(f"SELECT software, choices FROM main.{LEDGER}"):
         versions[json.loads(software).get("farm-merge", "unknown")] += 1
-        choices.update(json.loads(chosen).keys() - {_IN_FILE, _OWN_ID})
+        choices.update(json.loads(chosen).keys() - {_IN_FILE, _OWN_ID, _DIGEST})
     return {
         "files": files,
         "first_merged": first,

@@ -13,7 +13,7 @@ from farm_merge.merge.ledger import recall
 from farm_merge.merge.options import Progress
 from farm_merge.merge.plan.exclusions import Exclusions
 from farm_merge.merge.plan.harmonize import harmonized
-from farm_merge.merge.plan.naming import with_names
+from farm_merge.merge.plan.naming import kept_names, with_names
 from farm_merge.merge.plan.output import look_at_output
 from farm_merge.merge.plan.parameters import with_parameters
 from farm_merge.merge.plan.plan import decide
@@ -127,4 +127,5 @@ def make_plan(
     sources = excluded.without(named.sources, named.refused)
     excluded.require_no_bad(options.on_bad_shard)
     plan = decide(sources, known.values(), before, target, comparison, options)
-    return excluded.complete(without_idle_tables(plan, sources, folder), named.notes)
+    notes = (*named.notes, *kept_names(named, known.values(), rules.template))
+    return excluded.complete(without_idle_tables(plan, sources, folder), notes)

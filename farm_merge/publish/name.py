@@ -13,11 +13,11 @@ _LONGEST_NAME_BYTES = 200
 def file_name(name: str, safe: str = " ") -> str:
     """Return a name for a file or a folder, whatever it is the name of: always one in its folder.
 
-    What a file system may not like is percent-encoded, and a long name is cut and told apart by a
+    What a file system may not like is percent-encoded, and a long name is cut and made unique by a
     digest.
 
     Args:
-        name: Of a table or a simulation, say.
+        name: Of a table or a simulation, for example.
         safe: What is kept beside letters, digits and `_.-~`.
     """
     encoded = quote(name, safe=safe)

@@ -12,16 +12,21 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.read.open import reading_rows
-from farm_merge.read.where import chosen_simulations, parsed_parameters
+from farm_merge.read.open import reading
+from farm_merge.read.shapes import chosen_metrics, is_agentfarms, read_shapes
+from farm_merge.read.where import chosen_simulations, flat_parameters, parsed_parameters
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
     import pandas as pd
-    from sqlite_utils import Database
+
+    from farm_merge.read.shapes import Shape
+    from farm_merge.sqlite import sqlite3
+
+    Row = dict[str, Any]
 
 __all__ = [
     "compare_simulations",
@@ -29,7 +34,9 @@ __all__ = [
     "confidence",
     "group_repetitions",
     "parameter_columns",
+    "result_columns",
     "varied_parameters",
+    "varied_results",
     "without_prefix",
 ]
 
@@ -43,7 +50,9 @@ _LONGEST_VALUE = 60
 """Characters of a parameter that can name a set."""
 
 
-def compare_simulations(database: str | PathLike[str], where: Iterable[str] = ()) -> pd.DataFrame:
+def compare_simulations(
+    database: str | PathLike[str], where: Iterable[str] = (), *, metrics: Iterable[str] = ()
+) -> pd.DataFrame:
     """Return one row a simulation: its parameters, and its results.
 
     Args:
@@ -52,38 +61,58 @@ def compare_simulations(database: str | PathLike[str], where: Iterable[str] = ()
             one in another) or `simulation_id`, `experiment_id`, `status`, `seed`, `git_commit`;
             one of `= != < <= > >= ~`, where `~` looks for a part of a text.
 
+        metrics: Only these, each as `TABLE.COLUMN`, or as its column where one table alone has it;
+            all by default.
+
     Returns:
         A frame indexed by `simulation_id`, in order. Columns: `experiment_id`, `status`, `seed`,
-        `git_commit`; each parameter as `parameters.NAME`; `steps`; `final_METRIC` (at the last
-        step) and `mean_METRIC` (over the steps) of every numeric column of `simulation_steps`;
-        `agents_born` and `agents_died`; `actions` and `actions_TYPE` (numbers), `mean_reward`
-        (of an action). What a simulation lacks is missing; counts are 0.
+        `git_commit`; each parameter as `parameters.NAME`; `steps`; and what the tables say, where
+        a METRIC is `TABLE.COLUMN`, or COLUMN alone in `simulation_steps`:
+
+        - of a table with one row a simulation and step, `final_METRIC` (at the last step),
+          `mean_METRIC`, `min_METRIC` and `max_METRIC` (over the steps) of every number;
+        - of a table with steps and agents, at the last step: `final_TABLE.agents` (how
+          many), `final_mean_METRIC`, `final_min_METRIC` and `final_max_METRIC` of every number, and
+          `final_METRIC=TEXT` (the agents that have it) where there are a few texts;
+        - of a table with one row a simulation, METRIC, as it is;
+        - of any other table of a model, `rows_TABLE`;
+        - of AgentFarm's tables, `agents_born` and `agents_died`, `actions` and `actions_TYPE`
+          (numbers), and `mean_reward` (of an action).
+
+        What a simulation lacks is missing; counts are 0. What no simulation has is no column.
 
     Raises:
         ShardError: If the file is not a database of today's schema.
-        FarmMergeError: If a condition is not one.
+        FarmMergeError: If a condition is not one, or there is no such metric.
     """
     import pandas as pd
 
-    with reading_rows(database) as db:
-        ids = chosen_simulations(db.conn, where)
-        rows: dict[str, dict[str, Any]] = {simulation_id: {} for simulation_id in ids}
-        bound = {"ids": json.dumps(ids)}
-        found = (_registered(db, bound), _steps(db, bound), _agents(db, bound), _actions(db, ids))
+    with reading(database) as connection:
+        ids = chosen_simulations(connection, where)
+        rows: dict[str, Row] = {simulation_id: {} for simulation_id in ids}
+        shapes = read_shapes(connection, ids)
+        found = [_registered(connection, ids), _steps(connection, shapes, ids)]
+        if metrics:
+            shapes = chosen_metrics(shapes, metrics)
+            found.append(_metrics(connection, shapes, ids))
+        else:
+            tables = {shape.table for shape in shapes}
+            found += [
+                _metrics(connection, shapes, ids),
+                _agents(connection, tables, ids),
+                _actions(connection, tables, ids),
+            ]
         for row in chain.from_iterable(found):
             rows[row.pop("simulation_id")].update(row)
-    frame = pd.DataFrame.from_dict(rows, orient="index").reindex(ids)
+    columns = dict.fromkeys(chain.from_iterable(rows.values()))
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns)).reindex(ids)
     frame.index.name = "simulation_id"
-    counts = [
-        name
-        for name in map(str, frame)
-        if name.startswith(("actions", "agents_")) or name == "steps"
-    ]
+    counts = [name for name in columns if _is_count(name, shapes)]
     frame[counts] = frame[counts].fillna(0).astype("int64")
     order = [
         *(name for name in _METADATA if name in frame),
         *parameter_columns(frame),
-        *_result_columns(frame),
+        *result_columns(frame),
     ]
     return frame[order]
 
@@ -93,10 +122,16 @@ def parameter_columns(frame: pd.DataFrame) -> list[str]:
     return [name for name in map(str, frame) if name.startswith("parameters.")]
 
 
-def _result_columns(frame: pd.DataFrame) -> list[str]:
+def result_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns of `compare_simulations` that hold results."""
     others = (name for name in map(str, frame) if not name.startswith("parameters."))
     return [name for name in others if name not in _METADATA]
+
+
+def varied_results(frame: pd.DataFrame) -> list[str]:
+    """Return the results in which simulations differ; all of them where there is one simulation."""
+    results = result_columns(frame)
+    return [name for name in results if len(frame) == 1 or frame[name].nunique(dropna=False) > 1]
 
 
 def varied_parameters(frame: pd.DataFrame) -> list[str]:
@@ -135,9 +170,7 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
     import pandas as pd
 
     names = varied_parameters(frame) if by is None else [_parameter(frame, name) for name in by]
-    results = [
-        name for name in _result_columns(frame) if pd.api.types.is_numeric_dtype(frame[name])
-    ]
+    results = [name for name in result_columns(frame) if pd.api.types.is_numeric_dtype(frame[name])]
     long = frame[[*names, *results]].melt(id_vars=names, var_name="result")
     # Groups stay in the order of their values, results in that of the columns.
     long["result"] = pd.Categorical(long["result"], results)
@@ -215,96 +248,179 @@ def _side_by_side(name: str, first: Any, second: Any) -> tuple[object, ...]:
     return kind, name.removeprefix("parameters."), a, b, b - a if is_comparable else None
 
 
-def _registered(db: Database, bound: dict[str, str]) -> Iterator[dict[str, Any]]:
+def _registered(connection: sqlite3.Connection, ids: Sequence[str]) -> Iterator[Row]:
     """Yield the metadata and the parameters of simulations."""
-    for row in db.query(
+    for row in _rows(
+        connection,
         f"SELECT simulation_id, {', '.join(_METADATA)}, parameters FROM simulations"
         f" WHERE {_CHOSEN}",
-        bound,
+        {"ids": json.dumps(ids)},
     ):
         parameters = parsed_parameters(row.pop("parameters"))
-        yield {**row, **dict(_flat(parameters, "parameters."))}
+        yield {**row, **dict(flat_parameters(parameters, "parameters."))}
 
 
-def _steps(db: Database, bound: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the number of steps, and the mean and the last value of every metric."""
-    if not _has_rows(db, "simulation_steps"):
-        return
-    columns = db.table("simulation_steps").columns
-    if not {"simulation_id", "step_number"} <= {column.name for column in columns}:
-        return
-    metrics = [
-        column.name
-        for column in columns
-        if not column.is_pk and column.type.upper() in {"INTEGER", "FLOAT"}
-    ]
-    means = (f"avg({quoted(name)}) AS {quoted(f'mean_{name}')}" for name in metrics)
-    yield from db.query(
-        f"SELECT {', '.join(['simulation_id', 'count(*) AS steps', *means])}"
-        f" FROM simulation_steps WHERE {_CHOSEN} GROUP BY 1",
-        bound,
-    )
-    last = (f"t.{quoted(name)} AS {quoted(f'final_{name}')}" for name in metrics)
-    yield from db.query(
-        f"SELECT {', '.join(['s.simulation_id', *last])} FROM simulations AS s"
-        " JOIN simulation_steps AS t ON t.simulation_id = s.simulation_id AND t.step_number ="
-        " (SELECT max(step_number) FROM simulation_steps AS u"
-        f" WHERE u.simulation_id = s.simulation_id) WHERE s.{_CHOSEN}",
-        bound,
-    )
+def _metrics(
+    connection: sqlite3.Connection, shapes: Iterable[Shape], ids: Sequence[str]
+) -> Iterator[Row]:
+    """Yield what the tables say, each in the way that its shape allows."""
+    read = {"steps": _of_steps, "agents": _of_agents, "runs": _of_runs, "events": _of_events}
+    for shape in shapes:
+        if not is_agentfarms(connection, shape.table):
+            yield from read[shape.kind](connection, shape, ids)
 
 
-def _agents(db: Database, bound: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the numbers of agents."""
-    if _has(db, "agents", "simulation_id", "death_time") and _has_rows(db, "agents"):
-        yield from db.query(
-            "SELECT simulation_id, count(*) AS agents_born, count(death_time) AS agents_died"
-            f" FROM agents WHERE {_CHOSEN} GROUP BY 1",
+def _of_steps(connection: sqlite3.Connection, shape: Shape, ids: Sequence[str]) -> Iterator[Row]:
+    """Yield the last value, the mean, the least and the largest of every metric."""
+    table, step, bound = quoted(shape.table), quoted(shape.step or ""), {"ids": json.dumps(ids)}
+    for numbers in shape.number_groups():
+        spread = [
+            f"{function}({_number(name)}) AS {quoted(f'{prefix}_{shape.metric(name)}')}"
+            for prefix, function in (("mean", "avg"), ("min", "min"), ("max", "max"))
+            for name in numbers
+        ]
+        last = [
+            f"{_number(name, 't')} AS {quoted(f'final_{shape.metric(name)}')}" for name in numbers
+        ]
+        yield from _rows(
+            connection,
+            f"SELECT {', '.join(['s.simulation_id', *last])} FROM simulations AS s"
+            f" JOIN {table} AS t ON t.simulation_id = s.simulation_id AND t.{step} ="
+            f" (SELECT max({step}) FROM {table} AS u WHERE u.simulation_id = s.simulation_id)"
+            f" WHERE s.{_CHOSEN}",
+            bound,
+        )
+        yield from _rows(
+            connection,
+            f"SELECT {', '.join(['simulation_id', *spread])} FROM {table} WHERE {_CHOSEN}"
+            " GROUP BY 1",
             bound,
         )
 
 
-def _actions(db: Database, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _of_agents(connection: sqlite3.Connection, shape: Shape, ids: Sequence[str]) -> Iterator[Row]:
+    """Yield the number of agents at the last step, and how their values are distributed."""
+    table, step = quoted(shape.table), quoted(shape.step or "")
+    last = (
+        f" FROM {table} WHERE simulation_id = :id AND {step} ="
+        f" (SELECT max({step}) FROM {table} WHERE simulation_id = :id)"
+    )
+    for simulation_id in ids:  # one by one, along the key
+        bound = {"id": simulation_id}
+        for numbers in (*shape.number_groups(), *([] if shape.numbers else [()])):
+            spread = [
+                f"{function}({_number(name)}) AS {quoted(f'final_{prefix}_{shape.metric(name)}')}"
+                for name in numbers
+                for prefix, function in (("mean", "avg"), ("min", "min"), ("max", "max"))
+            ]
+            number = f"count(*) AS {quoted(f'final_{shape.table}.agents')}"
+            asked = ", ".join([":id AS simulation_id", number, *spread])
+            yield from _rows(connection, f"SELECT {asked}{last}", bound)
+        for name in shape.texts:
+            counts = connection.execute(
+                f"SELECT {quoted(name)}, count(*){last} GROUP BY 1 ORDER BY 1", bound
+            )
+            found = {f"final_{shape.metric(name)}={value}": number for value, number in counts}
+            yield {"simulation_id": simulation_id, **found}
+
+
+def _of_runs(connection: sqlite3.Connection, shape: Shape, ids: Sequence[str]) -> Iterator[Row]:
+    """Yield the values of the only row."""
+    for columns in (*shape.number_groups(), *([shape.texts] if shape.texts else [])):
+        asked = (f"{quoted(name)} AS {quoted(shape.metric(name))}" for name in columns)
+        yield from _rows(
+            connection,
+            f"SELECT {', '.join(['simulation_id', *asked])} FROM {quoted(shape.table)}"
+            f" WHERE {_CHOSEN}",
+            {"ids": json.dumps(ids)},
+        )
+
+
+def _of_events(connection: sqlite3.Connection, shape: Shape, ids: Sequence[str]) -> Iterator[Row]:
+    """Yield the number of rows."""
+    return _rows(
+        connection,
+        f"SELECT simulation_id, count(*) AS {quoted(f'rows_{shape.table}')}"
+        f" FROM {quoted(shape.table)} WHERE {_CHOSEN} GROUP BY 1",
+        {"ids": json.dumps(ids)},
+    )
+
+
+def _steps(
+    connection: sqlite3.Connection, shapes: Iterable[Shape], ids: Sequence[str]
+) -> Iterator[Row]:
+    """Yield the number of steps that were logged, by the first table that has one row for each."""
+    shape = next((shape for shape in shapes if shape.kind == "steps"), None)
+    if shape is None:
+        return iter(())
+    return _rows(
+        connection,
+        f"SELECT simulation_id, count(*) AS steps FROM {quoted(shape.table)} WHERE {_CHOSEN}"
+        " GROUP BY 1",
+        {"ids": json.dumps(ids)},
+    )
+
+
+def _number(column: str, table: str = "") -> str:
+    """Return SQL for a value, if it is a number: SQLite would take any text for 0."""
+    name = f"{table}.{quoted(column)}" if table else quoted(column)
+    return f"CASE WHEN typeof({name}) IN ('integer', 'real') THEN {name} END"
+
+
+def _rows(connection: sqlite3.Connection, sql: str, bound: Mapping[str, object]) -> Iterator[Row]:
+    cursor = connection.execute(sql, bound)
+    names = [name for name, *_ in cursor.description]
+    for row in cursor:
+        yield dict(zip(names, row, strict=True))
+
+
+def _agents(
+    connection: sqlite3.Connection, tables: Collection[str], ids: Sequence[str]
+) -> Iterator[Row]:
+    """Yield the numbers of agents."""
+    if "agents" in tables and is_agentfarms(connection, "agents"):
+        yield from _rows(
+            connection,
+            "SELECT simulation_id, count(*) AS agents_born, count(death_time) AS agents_died"
+            f" FROM agents WHERE {_CHOSEN} GROUP BY 1",
+            {"ids": json.dumps(ids)},
+        )
+
+
+def _actions(
+    connection: sqlite3.Connection, tables: Collection[str], ids: Sequence[str]
+) -> Iterator[Row]:
     """Yield the numbers of actions by type, and their mean reward."""
-    there = _has(db, "agent_actions", "simulation_id", "action_type", "reward")
-    if not there or not _has_rows(db, "agent_actions"):
+    if "agent_actions" not in tables or not is_agentfarms(connection, "agent_actions"):
         return
     # One by one: grouping all at once by two columns would sort all rows in memory.
     for simulation_id in ids:
-        rows = list(
-            db.query(
-                "SELECT action_type, count(*) AS number, count(reward) AS rewarded,"
-                " total(reward) AS reward FROM agent_actions WHERE simulation_id = ? GROUP BY 1",
-                [simulation_id],
-            )
-        )
-        rewarded = sum(row["rewarded"] for row in rows)
+        rows = connection.execute(
+            "SELECT action_type, count(*), count(reward), total(reward) FROM agent_actions"
+            " WHERE simulation_id = ? GROUP BY 1",
+            (simulation_id,),
+        ).fetchall()
+        rewarded = sum(number for _, _, number, _ in rows)
         yield {
             "simulation_id": simulation_id,
-            **{f"actions_{row['action_type']}": row["number"] for row in rows},
-            "actions": sum(row["number"] for row in rows),
-            "mean_reward": sum(row["reward"] for row in rows) / rewarded if rewarded else math.nan,
+            **{f"actions_{action}": number for action, number, *_ in rows},
+            "actions": sum(number for _, number, *_ in rows),
+            "mean_reward": sum(reward for *_, reward in rows) / rewarded if rewarded else math.nan,
         }
 
 
-def _has(db: Database, table: str, *columns: str) -> bool:
-    """Return whether a database has a table with these columns: a merge of others may not."""
-    return {*columns} <= {column.name for column in db.table(table).columns}
-
-
-def _has_rows(db: Database, table: str) -> bool:
-    """Return whether any simulation has rows in a table: a model without actions has not 0."""
-    if not db.table(table).exists():
+def _is_count(column: str, shapes: Iterable[Shape]) -> bool:
+    """Return whether a column counts something, so that what is missing is 0."""
+    if any(column in shape.metrics for shape in shapes if shape.kind == "runs"):
         return False
-    return bool(db.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)})").fetchone()[0])
-
-
-def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", json.dumps(value) if isinstance(value, list) else value
+    if column.startswith(("actions", "agents_", "rows_")) or column == "steps":
+        return True
+    return any(
+        column == f"final_{shape.table}.agents"
+        or any(column.startswith(f"final_{shape.metric(name)}=") for name in shape.texts)
+        for shape in shapes
+        if shape.kind == "agents"
+    )
 
 
 def _parameter(frame: pd.DataFrame, name: str) -> str:

@@ -7,7 +7,7 @@ so a sweep that has outgrown one file goes to Parquet without one.
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,7 +31,7 @@ from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import column_types, quoted, table_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from concurrent.futures import Executor, Future
     from os import PathLike
 
@@ -308,9 +308,8 @@ def _write(job: _Job) -> int:
     """Write a file; return its rows."""
     job.path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return write_rows(
-            job.path, job.format, job.compression, job.columns, _batches(job), job.null
-        )
+        with closing(_batches(job)) as batches:  # with its connection, in this thread
+            return write_rows(job.path, job.format, job.compression, job.columns, batches, job.null)
     except NullWordError as exc:
         raise FarmMergeError(
             f"column {exc.column}: a text is {job.null!r}, as NULL would be",
@@ -327,7 +326,7 @@ def _write(job: _Job) -> int:
         ) from exc
 
 
-def _batches(job: _Job) -> Iterator[list[tuple[Any, ...]]]:
+def _batches(job: _Job) -> Generator[list[tuple[Any, ...]], None, None]:
     """Yield the rows, some thousand at a time; metadata that several inputs have comes once."""
     seen: set[object] | None = (
         set() if len(job.sources) > 1 and job.table == "experiments" else None

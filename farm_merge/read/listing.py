@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.read.open import reading, reading_rows
+from farm_merge.read.shapes import STEPS, is_agentfarms, read_shapes
 from farm_merge.read.sizes import table_sizes
-from farm_merge.read.where import chosen_simulations, parsed_parameters
-from farm_merge.sqlite import column_types, table_names
+from farm_merge.read.where import chosen_simulations, flat_parameters, parsed_parameters
+from farm_merge.sqlite import column_types, quoted, table_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from os import PathLike
 
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["describe_database", "list_simulations", "shortened"]
+__all__ = ["describe_database", "differing_parameters", "list_simulations", "shortened"]
 
 
 def list_simulations(
@@ -33,7 +34,7 @@ def list_simulations(
     Returns:
         One dictionary a simulation: `simulation_id`, `experiment_id`, `status`, `parameters` (a
         dictionary), `steps` (steps that were logged) and `agents` (agents that ever lived), None
-        where the database has no table of them.
+        where the database has no table with a row for each.
 
     Raises:
         ShardError: If the file is not a database of today's schema.
@@ -41,12 +42,13 @@ def list_simulations(
     """
     # Not by sqlite-utils, whose import takes five times as long as the list.
     with reading(database) as connection:
-        counts = (_count(connection, table) for table in ("simulation_steps", "agents"))
+        chosen = chosen_simulations(connection, where)
+        counts = (_steps(connection, chosen), _agents(connection, chosen))
         rows = connection.execute(
             f"SELECT simulation_id, experiment_id, status, parameters, {', '.join(counts)}"
             " FROM simulations AS s WHERE simulation_id IN (SELECT value FROM json_each(:ids))"
             " ORDER BY simulation_id",
-            {"ids": json.dumps(chosen_simulations(connection, where))},
+            {"ids": json.dumps(chosen)},
         ).fetchall()
     names = ("simulation_id", "experiment_id", "status", "parameters", "steps", "agents")
     simulations = [dict(zip(names, row, strict=True)) for row in rows]
@@ -112,11 +114,62 @@ def shortened(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _count(connection: sqlite3.Connection, table: str) -> str:
-    """Return SQL that counts the rows of a simulation, where the database has that table."""
+def differing_parameters(simulations: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those parameters of simulations in which they differ; of a single one, all.
+
+    Args:
+        simulations: What `list_simulations` returned.
+
+    Returns:
+        One dictionary a simulation, with `a.b` for a parameter in another.
+    """
+    flat = [dict(flat_parameters(simulation["parameters"])) for simulation in simulations]
+    names = dict.fromkeys(name for parameters in flat for name in parameters)
+    differing = [
+        name
+        for name in names
+        if len(flat) == 1 or len({json.dumps(parameters.get(name)) for parameters in flat}) > 1
+    ]
+    return [
+        {name: parameters[name] for name in differing if name in parameters} for parameters in flat
+    ]
+
+
+def _steps(connection: sqlite3.Connection, ids: Sequence[str]) -> str:
+    """Return SQL that counts the steps of a simulation."""
+    if _has_rows(connection, STEPS):
+        return _count(STEPS)
+    shapes = read_shapes(connection, ids)
+    shape = next((shape for shape in shapes if shape.kind == "steps"), None)
+    if shape is not None:
+        return _count(shape.table)
+    return _count(STEPS) if "simulation_id" in column_types(connection, STEPS) else "NULL"
+
+
+def _agents(connection: sqlite3.Connection, ids: Sequence[str]) -> str:
+    """Return SQL that counts the agents of a simulation."""
+    is_ours = is_agentfarms(connection, "agents")
+    if is_ours and _has_rows(connection, "agents"):
+        return _count("agents")
+    shapes = read_shapes(connection, ids)
+    shape = next((shape for shape in shapes if shape.kind == "agents"), None)
+    if shape is not None:
+        return _count(shape.table, f"DISTINCT t.{quoted(shape.agent or '')}")
+    return _count("agents") if is_ours else "NULL"
+
+
+def _has_rows(connection: sqlite3.Connection, table: str) -> bool:
     if "simulation_id" not in column_types(connection, table):
-        return "NULL"
-    return f"(SELECT count(*) FROM {table} AS t WHERE t.simulation_id = s.simulation_id)"
+        return False
+    (found,) = connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)})").fetchone()
+    return bool(found)
+
+
+def _count(table: str, what: str = "*") -> str:
+    """Return SQL that counts the rows of a simulation."""
+    return (
+        f"(SELECT count({what}) FROM {quoted(table)} AS t WHERE t.simulation_id = s.simulation_id)"
+    )
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -10,11 +10,11 @@ from farm_merge.errors import FarmMergeError
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["chosen_simulations", "parsed_parameters", "selection"]
+__all__ = ["chosen_simulations", "flat_parameters", "parsed_parameters", "selection"]
 
 _COMPARISON = re.compile(r"\s*([^<>=!~]+?)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _REGISTRY_COLUMNS = frozenset({"simulation_id", "experiment_id", "status", "seed", "git_commit"})
@@ -84,6 +84,15 @@ def parsed_parameters(text: str | None) -> dict[str, Any]:
     except (TypeError, ValueError):
         return {}
     return parameters if isinstance(parameters, dict) else {}
+
+
+def flat_parameters(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield parameters by their names, `a.b` for one in another; lists become JSON."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat_parameters(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", json.dumps(value) if isinstance(value, list) else value
 
 
 def _expression(connection: sqlite3.Connection, name: str) -> tuple[str, list[str]]:

@@ -1,123 +1,75 @@
-"""How runs are spread over processes, or over any other executor, and what becomes of them."""
+"""Executors of `concurrent.futures`, or of its interface, that simulate: threads, Dask, MPI."""
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+from concurrent.futures import BrokenExecutor
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from farm_merge.sweep.shards import remove_leftovers, simulate_run, temporary_path
+from farm_merge.sweep.failures import Failure
+from farm_merge.sweep.shards import ended_by, simulate_run, this_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from concurrent.futures import Executor, Future
-    from pathlib import Path
 
-    from farm_merge.sweep.design import Run
+    from farm_merge.sweep.runs import Run
+    from farm_merge.sweep.shards import Ended, Jobs
 
-__all__ = ["Failure", "Jobs", "Tally", "run_on", "run_on_processes"]
+__all__ = ["ExecutorCrew"]
 
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A run that did not complete, and why."""
-
-    run: Run
-    reason: str
-
-    def __str__(self) -> str:
-        """Return what failed and why, in a line."""
-        return f"{self.run.simulation_id}: {self.reason}"
+_MOST_SUBMITTED = 1000
+"""More than any cluster of ours has workers, and few enough to take no memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Jobs:
-    """What every run of a sweep needs to know, on whatever machine it runs."""
+class ExecutorCrew:
+    """An executor that simulates, of which nothing is known but its interface.
 
-    folder: Path
-    experiment_id: str
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the runs so far."""
-
-    total: int
-    progress: Callable[[int, int, int, Run | None], None] | None
-    done: int = 0
-    completed: list[Run] = field(default_factory=list)
-    failed: list[Failure] = field(default_factory=list)
-
-    def complete(self, run: Run) -> None:
-        """Count a run that completed."""
-        self.completed.append(run)
-        self.done += 1
-        self.report(run)
-
-    def fail(self, run: Run, reason: BaseException) -> None:
-        """Count a run that failed."""
-        self.failed.append(Failure(run, f"{type(reason).__name__}: {reason}"))
-        self.report(run)
-
-    def report(self, run: Run | None) -> None:
-        """Report how far the sweep has come, and the run that ended last."""
-        if self.progress is not None:
-            self.progress(self.done, len(self.failed), self.total, run)
-
-
-def run_on_processes(jobs: Jobs, due: Iterable[Run], tally: Tally, workers: int) -> None:
-    """Run on processes of this machine, and find out which run it is that kills its process.
-
-    A process that dies takes the whole pool with it. Runs that had not begun go to a new pool;
-    those that had are repeated one at a time, so that only the one that does it fails.
+    Args:
+        jobs: What all runs have in common.
+        executor: The executor; it stays open.
     """
-    remaining = list(due)
-    while remaining:
-        with _pool(min(workers, len(remaining))) as pool:
-            broken = run_on(pool, jobs, remaining, tally, keep_broken=True)
-        begun = [run for run in broken if temporary_path(jobs.folder, run).exists()]
-        suspects = begun or broken[:1]
-        remove_leftovers(suspects, jobs.folder)
-        for run in suspects:
-            with _pool(1) as pool:
-                run_on(pool, jobs, [run], tally)
-        remaining = [run for run in broken if run not in suspects]
 
+    def __init__(self, jobs: Jobs, executor: Executor) -> None:
+        self._jobs = jobs
+        self._executor = executor
+        self._runs: dict[Future[Ended], Run] = {}
+        self._done: SimpleQueue[Future[Ended]] = SimpleQueue()
+        self._refused: list[Ended] = []
+        self._is_broken = False
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Forked processes would inherit open databases and the locks of other threads.
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    @property
+    def has_room(self) -> bool:
+        """Whether another run can be submitted now; to a broken executor none can."""
+        return not self._is_broken and len(self._runs) < _MOST_SUBMITTED
 
+    def start(self, run: Run) -> None:
+        """Submit a run."""
+        try:
+            future = self._executor.submit(simulate_run, self._jobs, run)
+        except RuntimeError as exc:  # it is broken, or shut down
+            self._refused.append(self._failed(run, exc))
+            return
+        self._runs[future] = run
+        future.add_done_callback(self._done.put)
 
-def run_on(
-    executor: Executor,
-    jobs: Jobs,
-    due: Iterable[Run],
-    tally: Tally,
-    *,
-    keep_broken: bool = False,
-) -> list[Run]:
-    """Run on an executor; return the runs to be repeated because the executor broke."""
-    broken: list[Run] = []
-    futures: dict[Future[None], Run] = {}
-    try:
-        for run in due:
-            try:
-                futures[executor.submit(simulate_run, jobs.folder, jobs.experiment_id, run)] = run
-            except BrokenExecutor as exc:
-                broken.append(run) if keep_broken else tally.fail(run, exc)
-        for future in as_completed(futures):
-            run = futures[future]
-            error = future.exception()
-            if error is None:
-                tally.complete(run)
-            elif keep_broken and isinstance(error, BrokenExecutor):
-                broken.append(run)
-            else:
-                tally.fail(run, error)
-    except BaseException:
-        for future in futures:
+    def wait(self) -> list[Ended]:
+        """Wait until a run has ended, and return it; none if nothing is going on."""
+        if self._refused:
+            refused, self._refused = self._refused, []
+            return refused
+        if not self._runs:
+            return []
+        future = self._done.get()
+        run = self._runs.pop(future)
+        error = future.exception()
+        return [future.result() if error is None else self._failed(run, error)]
+
+    def close(self) -> None:
+        """Cancel what has not begun; what has begun goes on in the executor."""
+        for future in self._runs:
             future.cancel()
-        raise
-    return broken
+
+    def _failed(self, run: Run, error: BaseException) -> Ended:
+        self._is_broken = self._is_broken or isinstance(error, BrokenExecutor)
+        failure = Failure.of(run, error, stage="executor", worker=this_worker(), seconds=0.0)
+        return ended_by(self._jobs, failure)

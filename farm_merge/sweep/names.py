@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["LONGEST_ID", "Value", "abbreviations", "run_id", "run_seed"]
+__all__ = ["LONGEST_ID", "Value", "abbreviations", "digest_number", "run_id", "run_seed"]
 
 Value = bool | int | float | str
 
@@ -46,7 +46,7 @@ def run_id(short: Mapping[str, str], point: Mapping[str, Value], repetition: int
     )
     if safe == readable and len(safe) <= LONGEST_ID:
         return safe
-    return f"{safe[: LONGEST_ID - 9]}-{_digest(readable, 4).hex()}"
+    return f"{safe[: LONGEST_ID - 17]}-{_digest(readable, 8).hex()}"
 
 
 def run_seed(root: int, point: Mapping[str, Value], repetition: int) -> int:
@@ -55,6 +55,11 @@ def run_seed(root: int, point: Mapping[str, Value], repetition: int) -> int:
     key = np.frombuffer(_digest(text, 16), dtype="<u4")
     sequence = np.random.SeedSequence(root, spawn_key=tuple(int(word) for word in key))
     return int(sequence.generate_state(1, np.uint64)[0]) >> (64 - _SEED_BITS)
+
+
+def digest_number(text: str) -> int:
+    """Return 64 bits of a digest of a text."""
+    return int.from_bytes(_digest(text, 8), "little")
 
 
 def _digest(text: str, size: int) -> bytes:

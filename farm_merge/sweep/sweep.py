@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections import deque
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from farm_merge.errors import ConflictError, FarmMergeError, InvalidOptionError, require_choice
-from farm_merge.merge import OnConflict, merge_shards
+from farm_merge.errors import ConflictError, InvalidOptionError, require_choice
+from farm_merge.merge import MergeReport, OnConflict
 from farm_merge.publish import locked, writing
-from farm_merge.sweep.executors import Failure, Jobs, Tally, run_on, run_on_processes
-from farm_merge.sweep.resume import present_runs
-from farm_merge.sweep.shards import clear, remove_leftovers, shard_path
+from farm_merge.sweep.code import code_of
+from farm_merge.sweep.collect import Collector, Experiment
+from farm_merge.sweep.executors import ExecutorCrew
+from farm_merge.sweep.processes import ProcessCrew
+from farm_merge.sweep.resume import find_runs
+from farm_merge.sweep.shards import Jobs, shard_path
+from farm_merge.sweep.store import changes_of_design, store_design
+from farm_merge.sweep.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor
     from os import PathLike
 
-    from farm_merge.merge import MergeReport, Progress
-    from farm_merge.sweep.design import Run, Sweep
+    from farm_merge.merge import Progress
+    from farm_merge.sweep.design import Sweep
+    from farm_merge.sweep.failures import Failure
+    from farm_merge.sweep.runs import Run, Runs
 
 __all__ = ["SweepReport", "run_sweep"]
 
@@ -32,15 +41,21 @@ class SweepReport:
 
     Attributes:
         completed: Runs that were simulated now.
-        present: Runs whose shards were there already.
-        failed: Runs that did not complete; the same sweep, run again, repeats only these.
-        merge: What the merge of the shards did.
+        present: Runs that were there already.
+        failed: Runs that did not complete; the same sweep, run again, tries them again.
+        not_run: How many runs were not tried, since too many had failed.
+        notes: What a reader should know: runs that are there of other code.
+        merge: What became of the shards, those that were merged while others ran among them.
+        hidden_seconds: How long the merge took beside the simulations, of `merge.seconds`.
     """
 
     completed: tuple[Run, ...]
-    present: tuple[Run, ...]
+    present: Runs
     failed: tuple[Failure, ...]
+    not_run: int
+    notes: tuple[str, ...]
     merge: MergeReport
+    hidden_seconds: float
 
 
 def run_sweep(
@@ -50,13 +65,19 @@ def run_sweep(
     *,
     executor: Executor | None = None,
     workers: int | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    max_failures: int | None = None,
+    keep_partial: bool = False,
+    task: tuple[int, int] | None = None,
     on_conflict: OnConflict = "error",
     progress: Callable[[int, int, int, Run | None], None] | None = None,
     merge_progress: Callable[[Progress], None] | None = None,
 ) -> SweepReport:
-    """Simulate every run of a sweep in parallel, then merge their shards.
+    """Simulate every run of a sweep in parallel, and merge their shards as they come.
 
-    A run whose shard is there already, with the same parameters, is not run again.
+    A run that is there already, as a shard or in the output, with the same parameters, is not run
+    again. A run that fails is recorded in the output, and the others go on.
 
     Args:
         sweep: The design.
@@ -66,59 +87,141 @@ def run_sweep(
             `dask.distributed.Client().get_executor()`; by default processes on this machine, and
             a run that kills its process then costs only itself.
         workers: The number of processes if no executor is given; one a core by default.
+        timeout: Seconds that a run may take, instead of what the sweep has; processes only.
+        retries: How often a run that fails is tried again, instead of what the sweep has.
+        max_failures: How many runs may fail before the sweep stops; no limit by default.
+        keep_partial: Keep the rows that runs had logged before they failed.
+        task: Which part of the design: the Kth of N, counted from 1. Parts may go on at once.
         on_conflict: What wins if the output has other data of these simulations, as in
             `merge_shards`.
         progress: Called with the number of runs done, failed and in total, and the run that
             ended last.
-        merge_progress: Called as the merge goes on.
+        merge_progress: Called as the merge at the end goes on.
 
     Raises:
         InvalidOptionError: If an option has a value that it does not know; nothing is run.
-        ConflictError: If a shard is there that is not of this sweep, or another sweep is writing
-            to the folder; nothing is run. Or if the output has other data of these simulations.
+        ConflictError: If a shard or simulation is there that is not of this sweep, or another
+            sweep is writing to the folder; nothing is run. Or if the output has other data of
+            these simulations.
         OutputError: If the folder or the output cannot be written.
-        FarmMergeError: If no run completed, or the merge is not possible.
+        FarmMergeError: If the merge is not possible.
     """
-    require_choice("on_conflict", on_conflict, get_args(OnConflict))
-    if workers is not None and workers < 1:
-        raise InvalidOptionError(f"workers is {workers!r}; it takes a number from 1")
-    folder = Path(shards).resolve()
-    runs = sweep.runs()
-    with writing(folder), locked(folder / "sweep", partial(_refuse, folder)):
-        present = present_runs(runs, folder)
-        there = {run.simulation_id for run in present}
-        due = tuple(run for run in runs if run.simulation_id not in there)
-        tally = Tally(len(runs), progress, done=len(present))
-        tally.report(None)
-        _simulate(Jobs(folder, sweep.experiment_id), due, tally, executor, workers)
-    paths = [path for run in runs if (path := shard_path(folder, run)).exists()]
-    if not paths:
-        raise FarmMergeError(f"no run completed; the first failure: {tally.failed[0]}")
-    merge = merge_shards(
-        paths,
-        output,
-        experiment_id=sweep.experiment_id,
-        name=sweep.name,
-        description=sweep.description,
-        on_conflict=on_conflict,
-        progress=merge_progress,
+    retries = sweep.retries if retries is None else retries
+    timeout = sweep.timeout if timeout is None else timeout
+    _require_options(on_conflict, executor, workers, timeout, retries, max_failures, task)
+    folder, output = Path(shards).resolve(), Path(output)
+    first, step = task or (1, 1)
+    runs = sweep.runs()[first - 1 :: step]
+    simulator = sweep.simulator()
+    jobs = Jobs(folder, sweep.experiment_id, simulator, code_of(simulator), keep_partial)
+    experiment = Experiment(output, sweep.experiment_id, sweep.name, sweep.description, on_conflict)
+    lock = folder / ("sweep" if task is None else f"sweep-{first}-of-{step}")
+    with writing(folder), locked(lock, partial(_refuse, folder)):
+        found = find_runs(
+            runs,
+            folder,
+            output,
+            sweep.experiment_id,
+            jobs.code,
+            tolerant=on_conflict != "error",
+        )
+        notes = (*changes_of_design(output, sweep), *found.notes)
+        tally = Tally(len(runs), max_failures, retries, progress, present=len(found.present))
+        with ExitStack() as stack:
+            collector = stack.enter_context(Collector(experiment))
+            for shard in _shards(runs.at(found.present), folder):
+                collector.add(shard)
+            crew = stack.enter_context(closing(_crew(jobs, executor, workers, timeout)))
+            _carry_out(crew, (runs[place] for place in found.due), tally, collector, folder)
+        if collector.error is not None:  # what it did not write is written once more
+            experiment.record(tally.failed)
+        merged = _merge(experiment, list(_shards(runs, folder)), collector, merge_progress)
+        store_design(output, sweep)
+    return SweepReport(
+        tuple(tally.completed),
+        runs.at(found.present),
+        tuple(tally.failed),
+        tally.left,
+        notes,
+        merged,
+        collector.seconds,
     )
-    return SweepReport(tuple(tally.completed), present, tuple(tally.failed), merge)
 
 
-def _simulate(
-    jobs: Jobs,
-    due: tuple[Run, ...],
-    tally: Tally,
+def _require_options(
+    on_conflict: str,
     executor: Executor | None,
     workers: int | None,
+    timeout: float | None,
+    retries: int,
+    max_failures: int | None,
+    task: tuple[int, int] | None,
 ) -> None:
-    clear(jobs.folder)
+    require_choice("on_conflict", on_conflict, get_args(OnConflict))
+    least = {"workers": (workers, 1), "max_failures": (max_failures, 1), "retries": (retries, 0)}
+    for name, (value, lowest) in least.items():
+        if value is not None and value < lowest:
+            raise InvalidOptionError(f"{name} is {value!r}; it takes a number from {lowest}")
+    if timeout is not None and timeout <= 0:
+        raise InvalidOptionError(f"timeout is {timeout!r}; it takes seconds above 0")
+    if timeout is not None and executor is not None:
+        raise InvalidOptionError("timeout: only processes of the sweep's own can be ended")
+    if task is not None and not 1 <= task[0] <= task[1]:
+        raise InvalidOptionError(f"task is {task!r}; it takes K and N, with K from 1 to N")
+
+
+def _crew(
+    jobs: Jobs, executor: Executor | None, workers: int | None, timeout: float | None
+) -> ProcessCrew | ExecutorCrew:
     if executor is not None:
-        run_on(executor, jobs, due, tally)
-    else:
-        run_on_processes(jobs, due, tally, workers or os.cpu_count() or 1)
-    remove_leftovers(due, jobs.folder)
+        return ExecutorCrew(jobs, executor)
+    return ProcessCrew(jobs, workers or os.cpu_count() or 1, timeout)
+
+
+def _shards(runs: Iterable[Run], folder: Path) -> Iterator[Path]:
+    """Yield the shards that are there."""
+    return (path for run in runs if (path := shard_path(folder, run)).exists())
+
+
+def _carry_out(
+    crew: ProcessCrew | ExecutorCrew,
+    due: Iterator[Run],
+    tally: Tally,
+    collector: Collector,
+    folder: Path,
+) -> None:
+    """Simulate runs until there are no more, or too many have failed."""
+    tally.report(None)
+    again: deque[Run] = deque()
+    while not tally.is_over:
+        while crew.has_room and (run := again.popleft() if again else next(due, None)):
+            crew.start(run)
+        ended = crew.wait()
+        if not ended:
+            return
+        for it in ended:
+            if it.failure is None:
+                collector.add(shard_path(folder, it.run))
+                tally.complete(it.run)
+            elif failure := tally.fail(it.failure):
+                collector.add(failure)
+            else:
+                again.append(it.run)
+
+
+def _merge(
+    experiment: Experiment,
+    shards: list[Path],
+    collector: Collector,
+    progress: Callable[[Progress], None] | None,
+) -> MergeReport:
+    """Merge what is not merged yet, and report what became of all."""
+    if not shards:
+        return MergeReport(experiment.output, (), (), (), (), (), 0.0)
+    report = experiment.merge(shards, progress)
+    before = collector.outcomes
+    outcomes = (it if it.action.writes else before.get(it.path, it) for it in report.simulations)
+    return replace(report, simulations=tuple(outcomes), seconds=report.seconds + collector.seconds)
 
 
 def _refuse(folder: Path, who: str) -> None:

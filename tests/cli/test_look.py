@@ -48,12 +48,23 @@ def test_verify_compares_with_the_ledger_and_with_files(run, make_shard):
     assert "table agents: 3 rows were merged, 0 are there" in run("verify", "exp.db").output
 
 
-def test_list_shows_the_simulations(run, make_shard):
-    run(make_shard("a", steps=7, agents=2), make_shard("b"), "-o", "exp.db")
+def test_list_shows_the_simulations_and_in_what_they_differ(run, make_shard, tmp_path):
+    query(
+        make_shard("b"),
+        'UPDATE simulations SET parameters = \'{"rate": 0.2, "size": {"x": 1}}\'',
+    )
+    shards = [make_shard("a", steps=7, agents=2), tmp_path / "shards/b.db"]
+    query(shards[0], 'UPDATE simulations SET parameters = \'{"rate": 0.1, "size": {"x": 1}}\'')
+    run(*shards, "-o", "exp.db")
     lines = run("list", "exp.db").output.splitlines()
     assert lines[0].split() == ["simulation_id", "status", "steps", "agents", "parameters"]
     assert lines[2].split() == ["a", "completed", "7", "2", "rate=0.1"]
-    assert json.loads(run("list", "exp.db", "--json").output)[0]["parameters"] == {"rate": 0.1}
+    assert json.loads(run("list", "exp.db", "--json").output)[0]["parameters"] == {
+        "rate": 0.1,
+        "size": {"x": 1},
+    }
+    alone = run("list", "exp.db", "--where", "rate=0.1").output.splitlines()
+    assert alone[2].split() == ["a", "completed", "7", "2", "rate=0.1,", "size.x=1"]
 
 
 def test_list_reports_what_is_wrong_with_a_file(run, tmp_path):
@@ -160,9 +171,9 @@ def test_a_parameter_called_like_a_column_is_shown_beside_it(run, tmp_path):
     assert run("run_1.db", "run_2.db", "-o", "x.db").exit_code == 0
     header, _, first, _ = run("compare", "x.db").output.splitlines()
     assert header.split() == [
-        "simulation_id", "status", "parameters.simulation_id", "parameters.status",
+        "simulation_id", "status", "parameters.simulation_id", "parameters.status", "t.v",
     ]  # fmt: skip
-    assert first.split() == ["run_1", "unknown", "x1", "s1"]
+    assert first.split() == ["run_1", "unknown", "x1", "s1", "1"]
     header = run("list", "x.db").output.splitlines()[0]
     assert header.split() == ["simulation_id", "status", "parameters"]
 

@@ -12,10 +12,13 @@ from farm_merge.read.compare import (
     compare_simulations,
     compare_two,
     group_repetitions,
+    result_columns,
     varied_parameters,
+    varied_results,
 )
 from tests.conftest import query
 from tests.read.conftest import RUNS
+from tests.read.foreign import write_foreign_runs
 
 
 def test_one_row_a_simulation(four_runs):
@@ -64,7 +67,7 @@ def test_a_parameter_that_not_all_have_makes_no_set(four_runs):
     assert varied_parameters(compare_simulations(four_runs)) == ["parameters.learning_rate"]
 
 
-def test_a_database_without_agentfarms_tables_has_parameters_alone(tmp_path):
+def test_a_table_with_one_row_a_simulation_is_its_results(tmp_path):
     for name in "ab":
         query(tmp_path / f"{name}.db", "CREATE TABLE agents (id INTEGER PRIMARY KEY, x REAL)")
         query(tmp_path / f"{name}.db", f"INSERT INTO agents (x) VALUES ({ord(name)})")
@@ -72,7 +75,8 @@ def test_a_database_without_agentfarms_tables_has_parameters_alone(tmp_path):
     merge_shards([tmp_path / "a.db", tmp_path / "b.db"], tmp_path / "exp.db")
     found = compare_simulations(tmp_path / "exp.db")
     assert list(found["parameters.speed"]) == [97, 98]
-    assert group_repetitions(found).empty
+    assert list(found["agents.x"]) == [97, 98]
+    assert set(group_repetitions(found)["result"]) == {"agents.x"}
 
 
 def test_names_that_notebooks_import_are_the_same():
@@ -108,3 +112,47 @@ def test_what_no_simulation_can_have_is_not_counted(tmp_path):
     found = compare_simulations(tmp_path / "run.db")
     assert not [name for name in found if name.startswith(("actions", "agents_"))]
     assert "mean_reward" not in found
+
+
+def test_the_tables_of_any_model_are_compared_by_what_their_rows_are(tmp_path):
+    found = compare_simulations(write_foreign_runs(tmp_path))
+    expected = {
+        "steps": [3, 3, 3],
+        "final_model.gini": [4, 5, 6],
+        "mean_model.gini": [2.5, 3.5, 4.5],  # a text is no number, and not 0
+        "min_model.gini": [1, 2, 3],
+        "max_model.gini": [4, 5, 6],
+        "final_model.constant": [7, 7, 7],
+        "final_sheep.agents": [2, 2, 2],
+        "final_mean_sheep.wealth": [2, 3, 4],
+        "final_max_sheep.wealth": [3, 4, 5],
+        "final_sheep.mood=calm": [1, 1, 1],
+        "final_sheep.mood=wild": [1, 1, 1],
+        "outcome.score": [10, 20, 30],
+        "outcome.verdict": ["good"] * 3,
+        "rows_trades": [1, 2, 3],
+    }
+    assert {name: list(found[name]) for name in expected} == expected
+    assert not [name for name in found if "herd_id" in name or "note" in name]
+    assert varied_parameters(found) == ["parameters.speed"]
+    assert "final_model.constant" not in varied_results(found)
+    grouped = group_repetitions(found).set_index(["speed", "result"])
+    assert grouped.loc[(1, "final_model.gini"), "mean"] == 4.5
+
+
+@pytest.mark.parametrize("metric", ["model.gini", "gini"])
+def test_a_metric_is_chosen_by_its_table_and_column(tmp_path, metric):
+    found = compare_simulations(write_foreign_runs(tmp_path), metrics=[metric])
+    assert result_columns(found) == [
+        "steps", "final_model.gini", "mean_model.gini", "min_model.gini", "max_model.gini",
+    ]  # fmt: skip
+
+
+def test_a_metric_that_is_not_there_is_named_with_those_that_are(tmp_path):
+    output = write_foreign_runs(tmp_path)
+    with pytest.raises(FarmMergeError, match=r"no simulation has a metric wool; .* model\.gini"):
+        compare_simulations(output, metrics=["wool"])
+    query(output, "ALTER TABLE sheep ADD COLUMN score REAL")
+    query(output, "UPDATE sheep SET score = 1")
+    with pytest.raises(FarmMergeError, match=r"metric score may be outcome\.score, sheep\.score"):
+        compare_simulations(output, metrics=["score"])

@@ -11,9 +11,10 @@ import pytest
 from farm_merge import ExperimentDatabase
 from farm_merge.errors import FarmMergeError, ShardError
 from farm_merge.merge import merge_shards
-from farm_merge.read.listing import describe_database, list_simulations
+from farm_merge.read.listing import describe_database, differing_parameters, list_simulations
 from farm_merge.read.sizes import table_sizes
 from tests.conftest import query
+from tests.read.foreign import write_foreign_runs
 
 
 def test_simulations_are_listed_with_their_parameters(four_runs):
@@ -92,3 +93,10 @@ def test_to_describe_a_database_costs_no_lock_that_this_process_has_on_it(four_r
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert "database is locked" in done.stderr
         database._connection.execute("ROLLBACK")
+
+
+def test_steps_and_agents_of_any_model_are_counted(tmp_path):
+    found = list_simulations(write_foreign_runs(tmp_path))
+    assert [(run["steps"], run["agents"]) for run in found] == [(3, 2)] * 3
+    assert differing_parameters(found) == [{"speed": 1}, {"speed": 1}, {"speed": 2}]
+    assert differing_parameters(found[:1]) == [{"speed": 1, "size": 10}]

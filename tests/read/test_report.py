@@ -18,6 +18,7 @@ from farm_merge.read.report.charts import draw_charts
 from farm_merge.read.report.runs import read_runs
 from farm_merge.sweep import Sweep, run_sweep
 from tests.conftest import query
+from tests.read.foreign import write_foreign_runs
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -222,3 +223,26 @@ def test_parameters_called_like_columns_are_drawn(make_shard, tmp_path):
     names = [chart.name for chart in draw_charts(read_runs(tmp_path / "exp.db", ()))]
     assert {"final_total_agents_by_n", "final_total_agents_by_mean"} <= set(names)
     assert write_report(tmp_path / "exp.db", tmp_path / "page.html") == len(names)
+
+
+def test_the_metrics_of_any_model_are_drawn_and_not_what_is_constant(tmp_path):
+    output = write_foreign_runs(tmp_path)
+    names = {chart.name for chart in draw_charts(read_runs(output, ()))}
+    assert names == {
+        "model_gini_over_steps",
+        "sheep_agents_over_steps",
+        "sheep_wealth_of_agents",
+        "final_model_gini_by_speed",
+        "final_mean_sheep_wealth_by_speed",
+        "outcome_score_by_speed",
+    }
+    chosen = {chart.name for chart in draw_charts(read_runs(output, (), ("model.constant",)))}
+    assert "model_constant_over_steps" in chosen
+    assert "model_gini_over_steps" not in chosen
+    result = CliRunner().invoke(
+        main,
+        ["report", str(output), "-o", str(tmp_path / "r.html"), "--metric", "gini", "--plots",
+         str(tmp_path / "plots")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "model_gini_over_steps.svg" in {path.name for path in (tmp_path / "plots").iterdir()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.schema import DATA_TABLES
@@ -10,7 +12,7 @@ from farm_merge.sweep import Sweep
 from tests.conftest import query
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 
 def sweep(**changes: Any) -> Sweep:
@@ -45,3 +47,30 @@ def shard_rows(folder: Path) -> dict[tuple[str, str], list[tuple[Any, ...]]]:
 def hidden(folder: Path) -> list[str]:
     """Return what is there besides shards."""
     return [path.name for path in folder.iterdir() if path.suffix != ".db"]
+
+
+def of_model(function: str, **changes: Any) -> Sweep:
+    """Return a design of three runs of a function in `models.py`."""
+    small = {
+        "experiment_id": "small",
+        "simulation": f"tests.sweep.models:{function}",
+        "grid": {"n": [1, 2, 3]},
+    }
+    return Sweep.model_validate(small | changes)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process goes on; one that has ended and waits for its parent does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in {"Z", "X"}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is so; fail when it is not after a long time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.005)

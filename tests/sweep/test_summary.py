@@ -17,7 +17,7 @@ def test_the_summary_is_that_of_the_data(tmp_path: Path) -> None:
     with threads() as executor:
         run_sweep(sweep(), tmp_path / "shards", output, executor=executor)
     summary = summarize(output, sweep())
-    assert [(row["learning_rate"], row["n"]) for row in summary] == [(0.1, 2), (1.0, 2)]
+    assert [(row["learning_rate"], row["runs"]) for row in summary] == [(0.1, 2), (1.0, 2)]
     finals = query(
         output,
         "SELECT avg(total_agents) FROM simulation_steps WHERE step_number = 4"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.formats import without_packed_ending
 from farm_merge.merge.ledger import path_text
+from farm_merge.merge.plan.recognize import and_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +65,7 @@ def find_equals(runs: Iterable[Run], decision: EqualFiles | None) -> Equals:
 
 def _decide(equals: Equals, first: Run, others: list[Run], decision: EqualFiles | None) -> None:
     paths = ", ".join(str(run.path) for run in others[:_SHOWN])
-    more = f" and {len(others) - _SHOWN:,} others" if len(others) > _SHOWN else ""
+    more = and_others(len(others) - _SHOWN)
     note = f"{first.path}: has the same bytes as {paths}{more}"
     if decision == "error":
         for run, other in [(first, others[0]), *((run, first) for run in others)]:

@@ -16,21 +16,21 @@ from farm_merge.errors import ConflictError, ShardError
 from farm_merge.merge.inputs.formats import without_known_ending, without_packed_ending
 from farm_merge.merge.ledger import path_text
 from farm_merge.merge.plan.equals import find_equals, is_packed_twin
-from farm_merge.merge.plan.recognize import KnownRuns, Run, read_histories
+from farm_merge.merge.plan.recognize import KnownRuns, Run, and_others, read_histories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from farm_merge.merge.inputs.input import Input
-    from farm_merge.merge.ledger import LedgerEntry
+    from farm_merge.merge.ledger import LedgerEntry, Recalled
     from farm_merge.merge.options import EqualFiles, Options
     from farm_merge.merge.plan.output import Output
     from farm_merge.merge.plan.plan import SameContent
     from farm_merge.merge.plan.recognize import Known
     from farm_merge.merge.plan.template import Template
 
-__all__ = ["Named", "with_names"]
+__all__ = ["Named", "kept_names", "with_names"]
 
 _SHOWN = 5
 """How many files a message names that are alike."""
@@ -44,11 +44,13 @@ class Named:
         sources: The inputs, whose simulations have their names.
         refused: Inputs that cannot have one, and why.
         notes: What a reader should know.
+        kept: Files of runs that have another name than the template gives, since they are known.
     """
 
     sources: list[Input]
     refused: dict[Path, ShardError]
     notes: tuple[str, ...] = ()
+    kept: tuple[Path, ...] = ()
 
 
 def with_names(
@@ -73,6 +75,28 @@ def with_names(
     """
     namer = _Namer(sources, others, output, same_content, template, options.equal_files)
     return namer.named()
+
+
+def kept_names(
+    named: Named, recalled: Iterable[Recalled], template: Template | None
+) -> Iterator[str]:
+    """Report the runs that have another name than the template gives, since they are known.
+
+    Args:
+        named: What came of naming the others.
+        recalled: Files that the ledger of the output knows, and that are not read.
+        template: What to call runs.
+    """
+    kept = list(named.kept)
+    for file in recalled if template else ():
+        names = (
+            (_name_or_none(template, file.path, it.own_id), it.simulation_id) for it in file.entries
+        )
+        if any(wanted not in (None, name) for wanted, name in names):
+            kept.append(file.path)
+    if kept:
+        others = and_others(len(kept) - 1)
+        yield f"{kept[0]}{others}: known already, under another name, which is kept"
 
 
 class _Namer:
@@ -101,6 +125,7 @@ class _Namer:
         self._by_template: dict[str, list[Run]] = defaultdict(list)
         self._refused: dict[Path, ShardError] = {}
         self._notes: list[str] = []
+        self._kept: dict[Path, None] = {}
 
     def named(self) -> Named:
         runs = [
@@ -114,7 +139,11 @@ class _Namer:
         for run in runs:
             if (name := self._recognized(run)) and name not in self._names_in(run.source):
                 self._give(run, name)
-                self._note_other_name(run, name)
+                if _name_or_none(self._template, run.path, run.simulation.own_id) not in (
+                    None,
+                    name,
+                ):
+                    self._kept[run.path] = None
             elif self._history(run) and self._template:
                 self._name_by_template([run])
             elif self._is_named_by_path(run):
@@ -130,7 +159,7 @@ class _Namer:
             for source in self._sources
             if source.path not in self._refused
         ]
-        return Named(named, self._refused, tuple(self._notes))
+        return Named(named, self._refused, tuple(self._notes), tuple(self._kept))
 
     def _names_in(self, source: Input) -> set[str]:
         """Return the names that simulations of an input have so far; no two are the same run."""
@@ -156,17 +185,6 @@ class _Namer:
         self._names[run.key] = name
         if history := self._history(run):
             self._known.add(history, name, f"in {run.path}")
-
-    def _note_other_name(self, run: Run, name: str) -> None:
-        """Report a run that a template does not name, since it is known by another name."""
-        if self._template is None:
-            return
-        try:
-            wanted = self._template.name(run.source, run.simulation)
-        except ShardError:  # the pattern finds no name in its path
-            return
-        if wanted != name:
-            self._notes.append(f"{run.path}: keeps the name {name!r}, under which it is known")
 
     def _history(self, run: Run) -> list[LedgerEntry]:
         by_id = self._histories.get(run.path, {})
@@ -310,6 +328,14 @@ class _Namer:
 def _without_ending(path: str) -> str:
     folder, name = os.path.split(path)
     return f"{folder}{os.sep}{without_known_ending(name)}"
+
+
+def _name_or_none(template: Template | None, path: Path, own_id: str | None) -> str | None:
+    """Return what a template calls a run; None without one, or if it finds no name in its path."""
+    try:
+        return None if template is None else template.name_of(path, own_id)
+    except ShardError:
+        return None
 
 
 def _name(run: Run, label: str, parts: int) -> str:

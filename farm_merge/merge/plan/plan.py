@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from farm_merge.errors import ConflictError, ShardError, for_python
-from farm_merge.merge.plan.recognize import doubles
+from farm_merge.merge.plan.recognize import and_others, doubles
 from farm_merge.merge.plan.template import Template
 
 if TYPE_CHECKING:
@@ -245,9 +245,7 @@ def decide(
             f"{len(decider.conflicts):,} simulations contradict what is there;"
             " nothing was written:",
             causes=decider.conflicts,
-            remedy="`on_conflict=skip` keeps what is there, `on_conflict=replace` takes the new, a"
-            f" name of their own keeps both (`simulation_id={_separating_template(sources)}`), and"
-            " `join` makes one simulation of several files",
+            remedy=_ways_on(sources, options),
         )
     return Plan(
         tuple(sorted(decider.to_write, key=lambda planned: planned.simulation_id)),
@@ -263,6 +261,18 @@ def decide(
             *_experiment_notes(sources, output),
             *_once((source.path, source.notes) for source in sources),
         ),
+    )
+
+
+def _ways_on(sources: Iterable[Input], options: Options) -> str:
+    """Return what a user can do about conflicts; of files that are joined nothing is replaced."""
+    keep = "`on_conflict=skip` keeps what is there"
+    rename = f"a name of their own keeps both (`simulation_id={_separating_template(sources)}`)"
+    if options.join:
+        return f"{keep}, and {rename}"
+    return (
+        f"{keep}, `on_conflict=replace` takes the new, {rename}, and `join` makes one simulation of"
+        " several files"
     )
 
 
@@ -403,8 +413,4 @@ def _once(found: Iterable[tuple[Path, Iterable[str]]]) -> Iterator[str]:
         for note in notes:
             paths.setdefault(note, []).append(path)
     for note, files in paths.items():
-        yield f"{files[0]}{_others(len(files) - 1)}: {note}"
-
-
-def _others(number: int) -> str:
-    return f" and {number:,} other{'' if number == 1 else 's'}" if number else ""
+        yield f"{files[0]}{and_others(len(files) - 1)}: {note}"

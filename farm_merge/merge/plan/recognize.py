@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from farm_merge.merge.ledger import LedgerEntry, Origin
     from farm_merge.merge.plan.output import Output
 
-__all__ = ["Known", "KnownRuns", "Run", "doubles", "needed_whole", "origins_of", "read_histories"]
+__all__ = [
+    "Known",
+    "KnownRuns",
+    "Run",
+    "and_others",
+    "doubles",
+    "needed_whole",
+    "origins_of",
+    "read_histories",
+]
 
 _SHOWN = 5
 """How many simulations a note names."""
@@ -52,7 +61,7 @@ class Run:
 
     @property
     def key(self) -> tuple[Path, int]:
-        """What tells it from all others."""
+        """What distinguishes it from all others."""
         return self.path, self.number
 
     @property
@@ -168,6 +177,11 @@ def doubles(output: Output, planned: Iterable[tuple[Input, SimulationInFile]]) -
             if origin in names:
                 names[origin][simulation.simulation_id] = None
     for found in dict.fromkeys(tuple(ids) for ids in names.values() if len(ids) > 1):
-        more = f" and {len(found) - _SHOWN:,} others" if len(found) > _SHOWN else ""
         ids = ", ".join(map(repr, found[:_SHOWN]))
+        more = and_others(len(found) - _SHOWN)
         yield f"{output.path}: simulations {ids}{more} come from files with equal bytes"
+
+
+def and_others(number: int) -> str:
+    """Return the end of a list that names all but so many; empty if it names all."""
+    return f" and {number:,} other{'s'[: number - 1]}" if number > 0 else ""

@@ -87,6 +87,8 @@ def reconcile(
         table = _with_shared_constraints(table, new, is_there=is_there)
         if is_strict and not table.strict:
             notes.append(f"table {have.name} is not STRICT, since another file's values may differ")
+        if lost := ", ".join(_lost(have, table) | _lost(new, table)):
+            notes.append(f"table {have.name} does not ask for {lost}, since not all files do")
     return Reconciled(table, tuple(clashes), tuple(notes), "; ".join(refusals))
 
 
@@ -165,6 +167,25 @@ def without_strict(table: TableDefinition) -> TableDefinition:
         for column in table.columns
     )
     return replace(table, columns=columns, strict=False)
+
+
+def _lost(table: TableDefinition, after: TableDefinition) -> dict[str, None]:
+    """Return what a table asks of its rows, and the table of all files does not, in words."""
+    lost = [
+        f"{constraint} of {column.name}"
+        for column in table.stored
+        if (kept := after.column(column.name))
+        for constraint in column.constraints
+        if constraint.startswith(("NOT NULL", "CHECK")) and constraint not in kept.constraints
+    ]
+    lost += [f"UNIQUE ({', '.join(it)})" for it in table.uniques if it not in after.uniques]
+    lost += [f"CHECK {check}" for check in table.checks if check not in after.checks]
+    lost += [
+        f"({', '.join(key.columns)}) REFERENCES {key.parent}"
+        for key in table.foreign_keys
+        if key not in after.foreign_keys
+    ]
+    return dict.fromkeys(lost)
 
 
 def _ordering(table: TableDefinition) -> set[tuple[str, str]]:

@@ -111,17 +111,29 @@ class Template:
         Raises:
             ShardError: If the pattern does not find its groups.
         """
-        path = source.path
+        unattributed = UNATTRIBUTED if simulation.is_unattributed else None
+        return self.name_of(source.path, simulation.own_id, unattributed)
+
+    def name_of(self, path: Path, own_id: str | None, unattributed: str | None = None) -> str:
+        """Return what a run is called.
+
+        Args:
+            path: Its file.
+            own_id: What the file calls it.
+            unattributed: What rows of nobody are called; None if it is a run.
+
+        Raises:
+            ShardError: If the pattern does not find its groups.
+        """
         whole = path.absolute()
         stem = without_known_ending(path.name)
-        unattributed = UNATTRIBUTED if simulation.is_unattributed else None
         values = {
             **(self._pattern.groups(path) if self._pattern else {}),
             "name": path.name,
             "stem": stem,
             "parent": whole.parent.name,
             "grandparent": whole.parent.parent.name,
-            "id": simulation.own_id or unattributed or stem,
+            "id": own_id or unattributed or stem,
         }
         pieces = string.Formatter().parse(self.text)
         name = "".join(

@@ -26,6 +26,7 @@ def write_report(
     *,
     plots: str | PathLike[str] | None = None,
     where: Iterable[str] = (),
+    metrics: Iterable[str] = (),
 ) -> int:
     """Write a page about an experiment, in one file that needs nothing else.
 
@@ -34,18 +35,21 @@ def write_report(
         output: The page; an older one is replaced, whole.
         plots: A folder for the same charts, each as PNG and SVG.
         where: Conditions on simulations, as `compare_simulations` takes them.
+        metrics: What is drawn, each as `compare_simulations` takes it; by default a few that are
+            not the same in all simulations and steps.
 
     Returns:
         The number of charts.
 
     Raises:
-        FarmMergeError: If the packages for charts are not installed, or no simulation is chosen.
+        FarmMergeError: If the packages for charts are not installed, no simulation is chosen, or
+            there is no such metric.
         ShardError: If the database cannot be read.
         OutputError: If something cannot be written.
     """
     _require_packages()
     where, output = tuple(where), Path(output)
-    runs = read_runs(database, where)
+    runs = read_runs(database, where, tuple(metrics))
     charts = list(draw_charts(runs))
     page = render_page(Path(database), runs, charts, where)
     try:

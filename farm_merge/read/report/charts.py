@@ -6,7 +6,7 @@ so that they can be reached by keyboard; in pictures, legends name the sets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from farm_merge.read.compare import confidence, group_repetitions
@@ -19,21 +19,16 @@ if TYPE_CHECKING:
 
     from farm_merge.read.report.runs import Runs
 
-__all__ = ["COLOURS", "OUTCOMES", "Chart", "draw_charts", "draw_pictures", "slug", "spec"]
+__all__ = ["COLOURS", "Chart", "draw_charts", "draw_pictures", "slug", "spec"]
 
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#ff9da6",
            "#9d755d", "#8c8c8c", "#2f8fdd", "#a0cb3a")  # fmt: skip
 
-OUTCOMES = {
-    "final_total_agents": "final population",
-    "mean_reward": "mean reward of an action",
-    "agents_died": "deaths",
-}
-"""Results that are drawn, and their names."""
-
 _TITLES = {"total_agents": "Population", "total_resources": "Resources"}
 _MOST_RUNS = 100
 """Runs that can be drawn one by one; they are most of the page."""
+
+_BINS = 30
 
 _IS_SHOWN = "indexof(hidden, datum.set) < 0"
 
@@ -60,20 +55,26 @@ class Chart:
 
 
 def draw_charts(runs: Runs) -> Iterator[Chart]:
-    """Yield the charts for which there is data."""
-    if len(runs.steps):
-        for metric, title in _TITLES.items():
-            if metric in runs.steps and runs.steps[metric].notna().any():
-                yield _over_steps(runs, metric, title)
-    outcomes = [
-        outcome
-        for outcome in OUTCOMES
-        if outcome in runs.frame and runs.frame[outcome].notna().any()
-    ]
+    """Yield the charts for which there is data, each under a name of its own."""
+    names: set[str] = set()
+    for chart in _drawn(runs):
+        name, number = chart.name, 1
+        while name in names:
+            number += 1
+            name = f"{chart.name}_{number}"
+        names.add(name)
+        yield replace(chart, name=name)
+
+
+def _drawn(runs: Runs) -> Iterator[Chart]:
+    for metric, rows in runs.series.items():
+        yield _over_steps(runs, rows, metric, _TITLES.get(metric, metric))
+    for metric, rows in runs.values.items():
+        yield _distribution(runs, rows, metric)
     for parameter in runs.by[:4]:
-        yield from _by_parameter(runs, parameter, outcomes)
+        yield from _by_parameter(runs, parameter)
     if len(runs.by) > 1:
-        for outcome in outcomes[:2]:
+        for outcome in list(runs.outcomes)[:2]:
             yield _by_two(runs, runs.by[0], runs.by[1], outcome)
     if "agents_born" in runs.frame:
         yield _lives(runs)
@@ -118,41 +119,42 @@ def slug(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in name)
 
 
-def _over_steps(runs: Runs, metric: str, title: str) -> Chart:
+def _over_steps(runs: Runs, steps: pd.DataFrame, metric: str, title: str) -> Chart:
     import altair as alt
 
-    steps = runs.steps.dropna(subset=[metric])
-    x = alt.X("step_number:Q", title="step", axis=alt.Axis(format="d"))
+    axis = title.lower() if metric in _TITLES else title
+    x = alt.X("step:Q", title="step", axis=alt.Axis(format="d"))
     colour = _colour(runs)
-    means = alt.Chart(_rounded(_means(steps, metric))).transform_filter(_IS_SHOWN)
+    means = alt.Chart(_rounded(_means(steps))).transform_filter(_IS_SHOWN)
     band = means.mark_area(opacity=0.18).encode(
-        x, alt.Y("low:Q", title=title.lower()), alt.Y2("high:Q"), colour
+        x,
+        alt.Y("low:Q", title=axis),
+        alt.Y2("high:Q"),
+        colour,
     )
     line = means.mark_line(strokeWidth=2).encode(
         x,
         alt.Y("mean:Q"),
         colour,
-        tooltip=["set:N", "step_number:Q", "mean:Q", "low:Q", "high:Q", "count:Q"],
+        tooltip=["set:N", "step:Q", "mean:Q", "low:Q", "high:Q", "count:Q"],
     )
     ids = steps["simulation_id"].unique()
     drawn = ids[:: -(-len(ids) // _MOST_RUNS)]
-    alone = steps.loc[
-        steps["simulation_id"].isin(drawn), ["simulation_id", "set", "step_number", metric]
-    ]
+    alone = steps[steps["simulation_id"].isin(drawn)]
     single = (
         alt.Chart(_rounded(alone))
         .transform_filter(f"single_runs && {_IS_SHOWN}")
         .mark_line(strokeWidth=0.7, opacity=0.6)
         .encode(
             x,
-            alt.Y(f"{metric}:Q"),
+            alt.Y("value:Q"),
             colour,
             detail="simulation_id:N",
-            tooltip=["simulation_id:N", "set:N", "step_number:Q", f"{metric}:Q"],
+            tooltip=["simulation_id:N", "set:N", "step:Q", "value:Q"],
         )
     )
     return Chart(
-        f"{metric}_over_steps",
+        f"{slug(metric)}_over_steps",
         "Over time",
         f"{title} over steps",
         "Mean of the runs of each parameter set, with its 95 % confidence band."
@@ -161,13 +163,47 @@ def _over_steps(runs: Runs, metric: str, title: str) -> Chart:
     )
 
 
-def _means(steps: pd.DataFrame, metric: str) -> pd.DataFrame:
+def _means(steps: pd.DataFrame) -> pd.DataFrame:
     """Return the means of a metric by set and step, with their confidence intervals."""
-    grouped = steps.groupby(["set", "step_number"])[metric]
+    grouped = steps.groupby(["set", "step"])["value"]
     means = grouped.agg(["mean", "std", "count"]).reset_index()
     half = confidence(means["std"], means["count"]).fillna(0)
-    means["low"], means["high"] = (means["mean"] - half).clip(lower=0), means["mean"] + half
+    means["low"], means["high"] = means["mean"] - half, means["mean"] + half
+    if steps["value"].min() >= 0:  # no band below what cannot be
+        means["low"] = means["low"].clip(lower=0)
     return means
+
+
+def _distribution(runs: Runs, values: pd.DataFrame, metric: str) -> Chart:
+    import altair as alt
+    import numpy as np
+    import pandas as pd
+
+    edges = np.histogram_bin_edges(values["value"], bins=_BINS)
+    shares = []
+    for label, of_set in values.groupby("set", sort=False)["value"]:
+        counts, _ = np.histogram(of_set, edges)
+        middles = (edges[:-1] + edges[1:]) / 2
+        shares.append(pd.DataFrame({"set": label, "value": middles, "share": counts / len(of_set)}))
+    line = (
+        alt.Chart(_rounded(pd.concat(shares)))
+        .transform_filter(_IS_SHOWN)
+        .mark_line(interpolate="step", strokeWidth=2)
+        .encode(
+            alt.X("value:Q", title=metric),
+            alt.Y("share:Q", title="share of agents", axis=alt.Axis(format="%")),
+            _colour(runs),
+            tooltip=["set:N", "value:Q", "share:Q"],
+        )
+    )
+    return Chart(
+        f"{slug(metric)}_of_agents",
+        "Agents",
+        f"{metric} of agents",
+        "Its distribution over the agents at the last step of the runs of each parameter set.",
+        line,
+        is_small=True,
+    )
 
 
 def _colour(runs: Runs) -> Any:
@@ -178,7 +214,7 @@ def _colour(runs: Runs) -> Any:
     return alt.Color("set:N", scale=scale, title=None)
 
 
-def _by_parameter(runs: Runs, parameter: str, outcomes: list[str]) -> Iterator[Chart]:
+def _by_parameter(runs: Runs, parameter: str) -> Iterator[Chart]:
     import altair as alt
 
     name = parameter.removeprefix("parameters.")
@@ -186,20 +222,24 @@ def _by_parameter(runs: Runs, parameter: str, outcomes: list[str]) -> Iterator[C
     means = means.rename(columns={str(means.columns[0]): "value"})
     x = alt.X(f"value:{_kind(runs.frame[parameter])}", title=name, axis=alt.Axis(labelAngle=0))
     tooltip = ["value:N", "n:Q", "mean:Q", "std:Q", "ci_low:Q", "ci_high:Q"]
-    for outcome in outcomes:
+    for outcome, title in runs.outcomes.items():
         base = alt.Chart(_rounded(means[means["result"] == outcome].drop(columns="result")))
-        y = alt.Y("mean:Q", title=OUTCOMES[outcome], scale=alt.Scale(zero=False))
+        y = alt.Y("mean:Q", title=title, scale=alt.Scale(zero=False))
         intervals = base.mark_rule(color=COLOURS[0], strokeWidth=2)
         points = base.mark_point(filled=True, opacity=1, size=80, color=COLOURS[0])
         yield Chart(
-            f"{outcome}_by_{slug(name)}",
+            f"{slug(outcome)}_by_{slug(name)}",
             "Outcomes",
-            f"{OUTCOMES[outcome].capitalize()} by {name}",
+            f"{_capital(title)} by {name}",
             "Means over all runs with that value, with 95 % confidence intervals.",
             intervals.encode(x, alt.Y("ci_low:Q"), alt.Y2("ci_high:Q"))
             + points.encode(x, y, tooltip=tooltip),
             is_small=True,
         )
+
+
+def _capital(title: str) -> str:
+    return title[:1].upper() + title[1:]
 
 
 def _kind(parameter: pd.Series[Any]) -> Literal["Q", "O"]:
@@ -219,7 +259,7 @@ def _by_two(runs: Runs, first: str, second: str, outcome: str) -> Chart:
     base = alt.Chart(_rounded(table)).encode(
         alt.X("first:O", title=x, axis=alt.Axis(labelAngle=0)), alt.Y("second:O", title=y)
     )
-    title = OUTCOMES[outcome]
+    title = runs.outcomes[outcome]
     middle = float(table["mean"].min() + table["mean"].max()) / 2
     cells = base.mark_rect().encode(
         alt.Color("mean:Q", title=title, scale=alt.Scale(scheme="viridis")),
@@ -230,9 +270,9 @@ def _by_two(runs: Runs, first: str, second: str, outcome: str) -> Chart:
         color=alt.condition(f"datum.mean > {middle}", alt.value("black"), alt.value("white")),
     )
     return Chart(
-        f"{outcome}_by_{slug(x)}_and_{slug(y)}",
+        f"{slug(outcome)}_by_{slug(x)}_and_{slug(y)}",
         "Outcomes",
-        f"{title.capitalize()} by {x} and {y}",
+        f"{_capital(title)} by {x} and {y}",
         "Mean over the runs with both values.",
         cells + numbers,
         is_small=True,

@@ -14,7 +14,7 @@ from farm_merge.merge.ledger import read_ledger
 from farm_merge.read.compare import group_repetitions, parameter_columns, without_prefix
 from farm_merge.read.listing import describe_database, shortened
 from farm_merge.read.open import reading_rows
-from farm_merge.read.report.charts import COLOURS, OUTCOMES, slug, spec
+from farm_merge.read.report.charts import COLOURS, slug, spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,10 +61,7 @@ def render_page(database: Path, runs: Runs, charts: Sequence[Chart], where: Sequ
         experiments=experiments,
         where=where,
         facts=_facts(database, facts, runs),
-        parameters=[
-            (name.removeprefix("parameters."), _values(runs.frame[name]))
-            for name in parameter_columns(runs.frame)
-        ],
+        **_parameters(runs.frame),
         longest_table=_LONGEST_TABLE,
         **_statuses(runs.frame["status"]),
         figures={
@@ -124,6 +121,16 @@ def _facts(database: Path, facts: dict[str, Any], runs: Runs) -> list[tuple[str,
     ]
 
 
+def _parameters(frame: pd.DataFrame) -> dict[str, list[tuple[str, str]]]:
+    """Return the parameters with their values: those that differ, and those of all runs."""
+    found: dict[str, list[tuple[str, str]]] = {"parameters": [], "constants": []}
+    for name in parameter_columns(frame):
+        is_constant = len(frame) > 1 and frame[name].nunique(dropna=False) == 1
+        values = name.removeprefix("parameters."), _values(frame[name])
+        found["constants" if is_constant else "parameters"].append(values)
+    return found
+
+
 def _values(column: pd.Series[Any]) -> str:
     values = sorted(column.dropna().unique(), key=lambda value: (isinstance(value, str), value))
     shown = ", ".join(shortened(str(value)) for value in values[:_MOST_VALUES])
@@ -140,11 +147,12 @@ def _statuses(status: pd.Series[Any]) -> dict[str, list[tuple[Any, Any]]]:
 
 def _results(runs: Runs) -> tuple[list[str], list[tuple[Any, ...]]]:
     means = group_repetitions(runs.frame, runs.by)
-    return _table(means[means["result"].isin([*OUTCOMES, "mean_total_agents", "agents_born"])])
+    shown = [*runs.outcomes, *(f"mean_{metric}" for metric in runs.series), "agents_born"]
+    return _table(means[means["result"].isin(shown)])
 
 
 def _simulations(runs: Runs) -> tuple[list[str], list[tuple[Any, ...]]]:
-    wanted = ["status", "seed", *runs.by, "steps", *OUTCOMES]
+    wanted = ["status", "seed", *runs.by, "steps", *runs.outcomes]
     shown = runs.frame[[name for name in wanted if name in runs.frame]]
     return _table(without_prefix(shown).reset_index())
 

@@ -7,21 +7,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.read.compare import compare_simulations, varied_parameters
+from farm_merge.read.compare import compare_simulations, varied_parameters, varied_results
 from farm_merge.read.open import reading
-from farm_merge.sqlite import column_types
+from farm_merge.read.shapes import STEPS, chosen_metrics, is_agentfarms, read_shapes
+from farm_merge.sqlite import column_types, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
     import pandas as pd
 
+    from farm_merge.read.shapes import Shape
     from farm_merge.sqlite import sqlite3
 
 __all__ = ["MOST_SETS", "Runs", "read_runs"]
 
-_METRICS = ("total_agents", "total_resources")
-"""What is drawn over steps."""
+_FIRST_METRICS = ("total_agents", "total_resources")
+"""AgentFarm's metrics that say most; drawn alone, where there are no others."""
+
+_OUTCOMES = {
+    "final_total_agents": "final population",
+    "mean_reward": "mean reward of an action",
+    "agents_died": "deaths",
+}
+"""AgentFarm's results that are drawn, and their names."""
+
+_MOST_READ, _MOST_METRICS, _MOST_OUTCOMES = 20, 6, 3
 
 MOST_SETS = 8
 """More lines than that in one chart cannot be distinguished."""
@@ -38,14 +50,18 @@ class Runs:
         frame: A row a simulation, as `compare_simulations` returns them.
         sets: The name of its parameter set, by simulation.
         by: The parameters that make a set.
-        steps: Sampled metrics of every run: simulation_id, set, step_number, and the metrics.
+        series: By metric, its sampled values: simulation_id, set, step, value.
+        values: By metric, the values of all agents at the last step: simulation_id, set, value.
+        outcomes: The results that are drawn by parameter, and their names.
         causes: Health incidents: simulation_id, set, cause, and their number.
     """
 
     frame: pd.DataFrame
     sets: pd.Series[str]
     by: list[str]
-    steps: pd.DataFrame
+    series: dict[str, pd.DataFrame]
+    values: dict[str, pd.DataFrame]
+    outcomes: dict[str, str]
     causes: pd.DataFrame
 
     @property
@@ -54,25 +70,126 @@ class Runs:
         return list(dict.fromkeys(self.sets))
 
 
-def read_runs(database: str | PathLike[str], where: tuple[str, ...]) -> Runs:
+def read_runs(
+    database: str | PathLike[str], where: tuple[str, ...], metrics: tuple[str, ...] = ()
+) -> Runs:
     """Read the simulations of a database that meet all conditions.
 
+    Args:
+        database: A shard or experiment database.
+        where: The conditions.
+        metrics: What is drawn; by default a few that are not the same everywhere.
+
     Raises:
-        FarmMergeError: If there is none.
+        FarmMergeError: If there is no such simulation, or metric.
         ShardError: If the database cannot be read.
     """
-    frame = compare_simulations(database, where)
+    frame = compare_simulations(database, where, metrics=metrics)
     if frame.empty:
         raise FarmMergeError("holds no simulation that could be shown", path=database)
     by = varied_parameters(frame)
     frame = frame.sort_values(by, key=_in_order, kind="stable") if by else frame
-    sets = _sets(frame, by)
+    sets, ids = _sets(frame, by), list(frame.index)
     with reading(database) as connection:
-        steps = _sampled_steps(connection, list(frame.index))
-        causes = _causes(connection, list(frame.index))
-    for rows in (steps, causes):
+        shapes = read_shapes(connection, ids)
+        shapes = chosen_metrics(shapes, metrics) if metrics else _few(shapes)
+        series = dict(_series(connection, shapes, ids))
+        values = dict(_values(connection, shapes, ids))
+        causes = _causes(connection, ids)
+    series, values = _telling(series, metrics), _telling(values, metrics)
+    for rows in (*series.values(), *values.values(), causes):
         rows.insert(1, "set", rows["simulation_id"].map(sets))
-    return Runs(frame, sets, by, steps, causes)
+    return Runs(frame, sets, by, series, values, _outcomes(frame, series), causes)
+
+
+def _few(shapes: list[Shape]) -> list[Shape]:
+    """Return what is read where nobody chose: AgentFarm's metrics, or some of each table."""
+    known = {name for shape in shapes if shape.table == STEPS for name in shape.metrics}
+    if first := [name for name in _FIRST_METRICS if name in known]:
+        return chosen_metrics(shapes, first)
+    return [shape.restricted({*shape.metrics[:_MOST_READ]}) for shape in shapes]
+
+
+def _series(
+    connection: sqlite3.Connection, shapes: Sequence[Shape], ids: list[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield metrics with their values at some steps, evenly spread."""
+    import pandas as pd
+
+    for shape in shapes:
+        if shape.kind not in {"steps", "agents"}:
+            continue
+        table, step = quoted(shape.table), quoted(shape.step or "")
+        asked = {shape.metric(name): f"{quoted(name)}" for name in shape.numbers}
+        grouped = ""
+        if shape.kind == "agents":
+            asked = {f"{shape.table}.agents": "count(*)"}
+            grouped = " GROUP BY simulation_id, 2"
+        (last,) = connection.execute(f"SELECT max({step}) FROM {table}").fetchone()
+        bound = {"ids": json.dumps(ids), "stride": -(-(int(last or 0) + 1) // _POINTS)}
+        for metric, value in asked.items():
+            rows = connection.execute(
+                f"SELECT simulation_id, {step}, {value} FROM {table}"
+                " WHERE simulation_id IN (SELECT value FROM json_each(:ids))"
+                f" AND {step} % :stride = 0{grouped}",
+                bound,
+            ).fetchall()
+            frame = pd.DataFrame(rows, columns=["simulation_id", "step", "value"])
+            yield metric, _numbers(frame)
+
+
+def _values(
+    connection: sqlite3.Connection, shapes: Sequence[Shape], ids: list[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield metrics of agents with all values at the last step of every run."""
+    import pandas as pd
+
+    for shape in shapes:
+        if shape.kind != "agents":
+            continue
+        table, step = quoted(shape.table), quoted(shape.step or "")
+        for name in shape.numbers:
+            rows = [
+                (simulation_id, value)
+                for simulation_id in ids
+                for (value,) in connection.execute(
+                    f"SELECT {quoted(name)} FROM {table} WHERE simulation_id = :id AND {step} ="
+                    f" (SELECT max({step}) FROM {table} WHERE simulation_id = :id)",
+                    {"id": simulation_id},
+                )
+            ]
+            frame = pd.DataFrame(rows, columns=["simulation_id", "value"])
+            yield shape.metric(name), _numbers(frame)
+
+
+def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose value is a number."""
+    import pandas as pd
+
+    frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
+    return frame.dropna(subset=["value"])
+
+
+def _telling(found: dict[str, pd.DataFrame], metrics: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Return what is drawn: what was chosen, or the first that are not the same everywhere."""
+    if metrics or found.keys() & {*_FIRST_METRICS}:
+        return {name: rows for name, rows in found.items() if len(rows)}
+    varied = [name for name, rows in found.items() if rows["value"].nunique() > 1]
+    return {name: found[name] for name in varied[:_MOST_METRICS]}
+
+
+def _outcomes(frame: pd.DataFrame, series: dict[str, pd.DataFrame]) -> dict[str, str]:
+    """Return the results that are drawn by parameter, and their names."""
+    known = {name: title for name, title in _OUTCOMES.items() if name in frame}
+    if known:
+        return {name: title for name, title in known.items() if frame[name].notna().any()}
+    import pandas as pd
+
+    varied = [name for name in varied_results(frame) if pd.api.types.is_numeric_dtype(frame[name])]
+    drawn = [f"final_{metric}" for metric in series if f"final_{metric}" in varied]
+    others = [name for name in varied if not name.startswith(("mean_", "min_", "max_"))]
+    chosen = list(dict.fromkeys([*drawn, *others]))[:_MOST_OUTCOMES]
+    return {name: name.replace("_", " ", 1) for name in chosen}
 
 
 def _in_order(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -98,28 +215,13 @@ def _label(run: pd.Series[Any], names: list[str]) -> str:
     return ", ".join(pairs) or "all runs"
 
 
-def _sampled_steps(connection: sqlite3.Connection, ids: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    there = column_types(connection, "simulation_steps")
-    metrics = [name for name in _METRICS if name in there]
-    rows: list[tuple[Any, ...]] = []
-    if metrics and "step_number" in there:
-        (last,) = connection.execute("SELECT max(step_number) FROM simulation_steps").fetchone()
-        rows = connection.execute(
-            f"SELECT simulation_id, step_number, {', '.join(metrics)} FROM simulation_steps"
-            " WHERE simulation_id IN (SELECT value FROM json_each(:ids))"
-            " AND step_number % :stride = 0",
-            {"ids": json.dumps(ids), "stride": -(-((last or 0) + 1) // _POINTS)},
-        ).fetchall()
-    return pd.DataFrame(rows, columns=["simulation_id", "step_number", *metrics])
-
-
 def _causes(connection: sqlite3.Connection, ids: list[str]) -> pd.DataFrame:
     import pandas as pd
 
     rows: list[tuple[Any, ...]] = []
-    if "cause" in column_types(connection, "health_incidents"):
+    if "cause" in column_types(connection, "health_incidents") and is_agentfarms(
+        connection, "agents"
+    ):
         # One by one, as in `compare`: all at once would be sorted in memory.
         rows = [
             (simulation_id, *row)

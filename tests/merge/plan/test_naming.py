@@ -228,3 +228,15 @@ def test_versions_of_one_run_may_share_the_name_of_a_template():
     """Whether they are copies or contradict each other, their contents decide."""
     sources = [shard("x/a.db", run("one")), shard("y/a.db", run("one"), fingerprint="2")]
     assert set(names_of(*sources, template="{stem}").values()) == {"a"}
+
+
+def test_runs_that_a_template_would_rename_keep_their_names_and_are_noted(tmp_path):
+    files = [write_nameless(tmp_path / f"{name}.db", name) for name in "abc"]
+    output = tmp_path / "exp.db"
+    merge_checked(output, *files)
+    query(files[2], "PRAGMA user_version = 7")  # the first two are known without reading them
+    report = merge_shards(files, output, simulation_id="run_{stem}")
+    assert ids(output) == ["a", "b", "c"]
+    (note,) = (note for note in report.notes if "another name" in note)
+    assert note == f"{files[2]} and 2 others: known already, under another name, which is kept"
+    assert not any("another name" in note for note in merge_shards(files, output).notes)

@@ -328,3 +328,14 @@ def test_everything_that_cannot_be_merged_is_one_error():
         "  b.db: is text",
         "put them right, or leave them out with on_bad_shard='skip'",
     ]
+
+
+@pytest.mark.parametrize("join", [False, True])
+def test_advice_about_a_conflict_leads_on(join):
+    comparison = Comparison(clashing=[("b.db", "a.db")])
+    sources = shard("a.db", fingerprint="1"), shard("b.db", run("a"), fingerprint="2")
+    with pytest.raises(ConflictError) as caught:
+        decided(*sources, comparison=comparison, join=join)
+    remedy = caught.value.remedy
+    assert "`on_conflict=skip`" in remedy
+    assert ("`on_conflict=replace`" in remedy, "`join`" in remedy) == (not join, not join)

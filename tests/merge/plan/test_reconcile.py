@@ -20,22 +20,28 @@ def columns(found):
 
 
 @pytest.mark.parametrize(
-    ("have", "new", "expected"),
+    ("have", "new", "expected", "lost"),
     [
-        ("v INT", "v INT", "v INT"),
-        ("v INT NOT NULL", "v INT", "v INT"),
-        ("v INT", "v INT NOT NULL", "v INT"),
-        ("v INT NOT NULL", "v INT NOT NULL", "v INT NOT NULL"),
-        ("v INT DEFAULT 5", "v INT DEFAULT 6", "v INT"),
-        ("v INT CHECK (v > 0) DEFAULT 5", "v INT DEFAULT 5", "v INT DEFAULT 5"),
-        ("v COLLATE NOCASE", "v", "v COLLATE NOCASE"),  # the order of the rows that are there
-        ("v", "v COLLATE NOCASE", "v"),
+        ("v INT", "v INT", "v INT", ""),
+        ("v INT NOT NULL", "v INT", "v INT", "NOT NULL of v"),
+        ("v INT", "v INT NOT NULL", "v INT", "NOT NULL of v"),
+        ("v INT NOT NULL", "v INT NOT NULL", "v INT NOT NULL", ""),
+        ("v INT DEFAULT 5", "v INT DEFAULT 6", "v INT", ""),
+        (
+            "v INT CHECK (v > 0) DEFAULT 5",
+            "v INT DEFAULT 5",
+            "v INT DEFAULT 5",
+            "CHECK (v > 0) of v",
+        ),
+        ("v COLLATE NOCASE", "v", "v COLLATE NOCASE", ""),  # the order of the rows that are there
+        ("v", "v COLLATE NOCASE", "v", ""),
     ],
 )
-def test_a_column_keeps_what_both_ask_for(have, new, expected):
+def test_a_column_keeps_what_both_ask_for(have, new, expected, lost):
     found = reconciled(f"{KEY}, {have}", f"{KEY}, {new}")
     assert columns(found)[1] == expected
-    assert (found.refusal, found.notes) == ("", ())
+    note = f"table t does not ask for {lost}, since not all files do"
+    assert (found.refusal, found.notes) == ("", (note,) if lost else ())
 
 
 def test_what_one_lacks_is_null():
@@ -46,7 +52,10 @@ def test_what_one_lacks_is_null():
 def test_what_the_new_one_has_more_is_added_without_constraints():
     found = reconciled(KEY, f"a TEXT NOT NULL UNIQUE, {KEY}, b AS (a)")
     assert columns(found) == ["k INT", "a TEXT"]
-    assert found.notes == ("computed column b of t is not carried",)
+    assert found.notes == (
+        "computed column b of t is not carried",
+        'table t does not ask for NOT NULL of a, UNIQUE ("a"), since not all files do',
+    )
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -103,9 +112,11 @@ def test_keys_that_differ_in_direction_and_case_are_the_same():
 def test_uniques_checks_and_references_stay_where_both_have_them():
     both = "UNIQUE (v), CHECK (v > 0), FOREIGN KEY (v) REFERENCES p (k)"
     have = f"{KEY}, v INT, {both}, UNIQUE (v, k), CHECK (v < 9), FOREIGN KEY (v) REFERENCES q (k)"
-    found = reconciled(have, f"{KEY}, v INT, {both}").table
-    assert (found.uniques, found.checks) == ((('"v"',),), ("(v > 0)",))
-    assert [key.parent for key in found.foreign_keys] == ["p"]
+    found = reconciled(have, f"{KEY}, v INT, {both}")
+    assert (found.table.uniques, found.table.checks) == ((('"v"',),), ("(v > 0)",))
+    assert [key.parent for key in found.table.foreign_keys] == ["p"]
+    lost = 'UNIQUE ("v", "k"), CHECK (v < 9), (v) REFERENCES q'
+    assert found.notes == (f"table t does not ask for {lost}, since not all files do",)
     assert reconciled(have, have).table == table(have)
 
 

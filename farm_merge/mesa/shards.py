@@ -1,0 +1,124 @@
+"""Shards: what a process of a batch writes, and what is there already."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from farm_merge.errors import ConflictError, FarmMergeError
+from farm_merge.housekeeping import remove_simulations
+from farm_merge.mesa.collected import collector_of, steps_of
+from farm_merge.mesa.recorder import record
+from farm_merge.mesa.results import chosen_steps, is_modern
+from farm_merge.read.open import reading
+from farm_merge.read.where import parsed_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from farm_merge.mesa.design import BatchRun
+
+__all__ = ["present_runs", "simulate_run", "tidied_shards"]
+
+_own: dict[tuple[Path, str], Path] = {}
+"""The shard of this process, by folder and batch."""
+
+
+def simulate_run(
+    model_cls: type[Any], folder: Path, experiment_id: str | None, batch: str, run: BatchRun
+) -> None:
+    """Run a model to its end, and write what it collected into the shard of this process.
+
+    Args:
+        model_cls: The model.
+        folder: The folder of the shards.
+        experiment_id: What the run belongs to.
+        batch: What tells a batch from another in the same folder.
+        run: What to run.
+    """
+    model = model_cls(**run.arguments)
+    collector = collector_of(model)
+    # Until 3.3, Mesa went on for a step more.
+    last = run.max_steps if is_modern(collector) else run.max_steps + 1
+    while model.running and model.steps < last:
+        model.step()
+    wanted = {*chosen_steps(steps_of(model), model.steps, run.period, modern=is_modern(collector))}
+    shard = _own.setdefault((folder, batch), folder / f"{uuid.uuid4().hex}.db")
+    record(
+        model,
+        shard,
+        parameters=run.record,
+        simulation_id=run.simulation_id,
+        experiment_id=experiment_id,
+        results_summary=run.limits,
+        agents_at=wanted.__contains__,
+    )
+
+
+def present_runs(runs: Sequence[BatchRun], output: Path, folder: Path) -> set[str]:
+    """Return the names of the runs that are in the output, or in a shard, complete.
+
+    Raises:
+        ConflictError: If some have other parameters there.
+    """
+    wanted = {run.simulation_id: run for run in runs}
+    present: set[str] = set()
+    differing: list[FarmMergeError] = []
+    for path in (*([output] if output.exists() else []), *_shards(folder)):
+        for simulation_id, status, parameters, summary in _registered(path):
+            run = wanted.get(simulation_id)
+            if run is None or status != "completed":
+                continue
+            present.add(simulation_id)
+            if difference := _difference(run, parameters, summary):
+                differing.append(FarmMergeError(f"run {simulation_id}: {difference}", path=path))
+    if differing:
+        raise ConflictError(
+            "runs are there that are not of this batch, and nothing was run:",
+            causes=differing[:5],
+            remedy="choose another output",
+        )
+    return present
+
+
+def tidied_shards(folder: Path, runs: Iterable[BatchRun]) -> list[Path]:
+    """Take away what killed processes left half done; return the shards that hold runs."""
+    ours = {run.simulation_id for run in runs}
+    shards = []
+    for path in _shards(folder):
+        found = list(_registered(path))
+        partial = [name for name, status, *_ in found if status != "completed" and name in ours]
+        if partial:
+            remove_simulations(path, partial)
+        if len(partial) < len(found):
+            shards.append(path)
+    return shards
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the shards that are there; one that a process was killed over has no bytes yet."""
+    return sorted(path for path in folder.glob("*.db") if path.stat().st_size)
+
+
+def _registered(path: Path) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    with reading(path) as connection:
+        return [
+            (name, status, parsed_parameters(parameters), parsed_parameters(summary))
+            for name, status, parameters, summary in connection.execute(
+                "SELECT simulation_id, status, parameters, results_summary FROM simulations"
+            )
+        ]
+
+
+def _difference(run: BatchRun, parameters: dict[str, Any], summary: dict[str, Any]) -> str:
+    """Return in what a run that is there differs from one of a batch."""
+    wanted = {**json.loads(json.dumps(run.record)), **run.limits}
+    found = {**parameters, **{name: summary.get(name) for name in run.limits}}
+    names = sorted(wanted.keys() | found.keys())
+    return ", ".join(
+        f"{name} is {found.get(name)}, not {wanted.get(name)}"
+        for name in names
+        if found.get(name) != wanted.get(name)
+    )

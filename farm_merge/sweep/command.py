@@ -1,0 +1,218 @@
+"""Command: a program of any kind simulates a run, and leaves a SQLite file or CSV files."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from pathlib import Path
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+
+from farm_merge.database.provenance import provenance
+from farm_merge.database.registry import stored_json
+from farm_merge.errors import FarmMergeError
+from farm_merge.schema import LEDGER, SHARD_MARK, now
+from farm_merge.sqlite import connect, file_uri, transaction
+from farm_merge.sweep.csv_tables import database_of_csv
+from farm_merge.sweep.nearest import with_nearest
+from farm_merge.sweep.simulators import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from farm_merge.sweep.names import Value
+    from farm_merge.sweep.runs import Run
+
+__all__ = ["CommandFailedError", "CommandSimulator", "files_of"]
+
+_OURS = ("shard", "folder", "seed", "repetition", "simulation_id")
+_TAIL = 4000  # of what a program printed, so many bytes explain why it failed
+
+
+class CommandFailedError(FarmMergeError):
+    """A program did not end well, or left nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSimulator:
+    """A command line, run without a shell in the folder of the sweep file.
+
+    Attributes:
+        label: The command, with `{parameter}`, `{seed}`, `{repetition}`, `{simulation_id}`, and
+            `{shard}` for the SQLite file that it leaves or `{folder}` for that of its CSV files.
+        folder: Where it runs.
+    """
+
+    label: str
+    folder: str
+
+    @property
+    def kind(self) -> str:
+        """The key of the sweep file that names it."""
+        return "command"
+
+    def prepare(self) -> None:
+        """Find the program.
+
+        Raises:
+            FarmMergeError: If it is not there, or the command says not where results go.
+        """
+        words = self._words()
+        program = words[0]
+        if not (shutil.which(program) or shutil.which(Path(self.folder) / program)):
+            raise FarmMergeError(f"command: there is no program {program!r}")
+        if not {"shard", "folder"} & self._names():
+            raise FarmMergeError(
+                "command: it has neither {shard} nor {folder}, so it cannot leave its results"
+            )
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Refuse a command with a name in braces that there is no parameter of.
+
+        Raises:
+            FarmMergeError: With the name.
+        """
+        self.prepare()
+        known = (*parameters, *_OURS)
+        for name in sorted(self._names() - set(known)):
+            reason = f"command: {{{name}}} is no parameter"
+            raise FarmMergeError(with_nearest(reason, name, known))
+
+    def source(self) -> str:
+        """Return a digest of the files that the command names."""
+        paths = [Path(self.folder) / word for word in self._words()]
+        return digest_of(path for path in paths if path.is_file())
+
+    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:  # noqa: ARG002  (its database is the program's own)
+        """Run the program, and make a shard of what it left.
+
+        Raises:
+            CommandFailedError: If it ends with another exit code than 0, or leaves nothing.
+        """
+        started, files = now(), files_of(path)
+        files.mkdir()
+        shard = files / "shard.db"
+        values = {
+            **run.parameters,
+            "seed": run.seed,
+            "repetition": run.repetition,
+            "simulation_id": run.simulation_id,
+            "shard": str(shard),
+            "folder": str(files),
+        }
+        words = [_filled(word, values) for word in self._words()]
+        _call(words, self.folder, files.with_name(f"{files.name}.output"))
+        if not shard.exists():
+            _gather(files, shard)
+        _adopt(shard, path, run, experiment_id, started)
+        shutil.rmtree(files)
+
+    def _words(self) -> list[str]:
+        try:
+            words = shlex.split(self.label)
+        except ValueError as exc:
+            raise FarmMergeError(f"command: cannot be taken apart ({exc})") from exc
+        if not words:
+            raise FarmMergeError("command: is empty")
+        return words
+
+    def _names(self) -> set[str]:
+        try:
+            parts = [part for word in self._words() for part in Formatter().parse(word)]
+        except ValueError as exc:
+            raise FarmMergeError(f"command: {exc}; a brace is written twice: {{{{") from exc
+        return {name for _, name, _, _ in parts if name is not None}
+
+
+def files_of(path: Path) -> Path:
+    """Return the folder of what a program leaves, while its shard is not made."""
+    return path.with_name(f"{path.name}.files")
+
+
+def _filled(word: str, values: Mapping[str, Value]) -> str:
+    """Return a word with values in the place of names, and nothing else of them: no attributes."""
+    return "".join(
+        text + ("" if name is None else _text(values[name]))
+        for text, name, _, _ in Formatter().parse(word)
+    )
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _call(words: list[str], folder: str, log: Path) -> None:
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  (the user's own program, without a shell)
+            words,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # A process of a sweep leads a group, with which all that it started ends.
+            process_group=None if _leads_a_group() else 0,
+        )
+        try:
+            code = process.wait()
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if code:
+        raise CommandFailedError(f"{_how_ended(code)}: {shlex.join(words)}\n{_tail(log)}".rstrip())
+    log.unlink()
+
+
+def _leads_a_group() -> bool:
+    return parent_process() is not None and os.getpgrp() == os.getpid()
+
+
+def _how_ended(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as output:
+        output.seek(max(0, log.stat().st_size - _TAIL))
+        return output.read().decode(errors="replace")
+
+
+def _gather(files: Path, shard: Path) -> None:
+    """Make a SQLite file of the CSV files that a program left."""
+    tables = sorted(files.glob("*.csv"))
+    if not tables:
+        raise CommandFailedError("the program left neither {shard} nor CSV files in {folder}")
+    database_of_csv(tables, shard)
+
+
+def _adopt(found: Path, path: Path, run: Run, experiment_id: str, started: str) -> None:
+    """Make a shard of any SQLite file: its rows, and what is known of the run."""
+    from farm_merge.merge import merge_shards
+
+    merge_shards(
+        [found],
+        path,
+        experiment_id=experiment_id,
+        simulation_id=run.simulation_id,
+        include_running=True,
+        jobs=1,
+    )
+    known = {
+        "status": "completed",
+        "start_time": started,
+        "end_time": now(),
+        "parameters": stored_json(run.record),
+        "seed": run.seed,
+        **provenance(),
+    }
+    with closing(connect(file_uri(path, mode="rw"))) as connection, transaction(connection):
+        columns = ", ".join(f"{column} = :{column}" for column in known)
+        connection.execute(f"UPDATE simulations SET {columns}", known)
+        connection.execute(f"DELETE FROM {LEDGER}")  # it names a file that is gone
+        connection.execute(f"PRAGMA application_id = {SHARD_MARK}")

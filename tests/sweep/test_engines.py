@@ -1,0 +1,90 @@
+"""Engines: Dask's processes, one of which is killed in mid-run, and those of MPI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from farm_merge.errors import FarmMergeError, InvalidOptionError
+from farm_merge.sweep import engine, run_sweep
+from tests.conftest import content, query
+from tests.sweep.small import hidden, of_model, sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_threads_and_processes_give_the_same(tmp_path: Path) -> None:
+    for name in ("processes", "threads"):
+        with engine(name, workers=2) as executor:
+            run_sweep(
+                of_model("count"), tmp_path / name, tmp_path / f"{name}.db", executor=executor
+            )
+    assert content(tmp_path / "processes.db") == content(tmp_path / "threads.db")
+
+
+@pytest.mark.parametrize("wrong", [{"name": "slurm"}, {"name": "threads", "scheduler": "tcp://x"}])
+def test_an_engine_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOptionError), engine(**wrong):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dask_worker_that_is_killed_costs_only_its_run_which_is_run_again(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    shards, output = tmp_path / "shards", tmp_path / "exp.db"
+    marks = {"folder_of_marks": str(tmp_path)}
+    design = of_model("die_once", grid={"n": list(range(1, 9))}, config=marks)
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster, cluster.get_client() as client, client.get_executor(pure=False) as executor:
+        before = set(client.run(os.getpid).values())
+        report = run_sweep(design, shards, output, executor=executor)
+        client.wait_for_workers(2)
+        after = set(client.run(os.getpid).values())
+    assert len(before - after) == 1, "a worker was killed"
+    assert (len(report.completed), report.failed) == (8, ())
+    rows = "SELECT simulation_id, count(*) FROM simulation_steps GROUP BY 1 ORDER BY 1"
+    assert query(output, rows) == [(f"n{n}_r1", n) for n in range(1, 9)]
+    assert hidden(shards) == []
+
+
+def test_a_scheduler_that_is_not_there_is_named() -> None:
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
+        pytest.raises(FarmMergeError, match=r"tcp://127\.0\.0\.1:9 does not answer"),
+        engine("dask", scheduler="tcp://127.0.0.1:9"),
+    ):
+        raise AssertionError(distributed)
+
+
+@pytest.mark.skipif(shutil.which("mpiexec") is None, reason="there is no MPI")
+def test_mpi_processes_run_a_sweep(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py")
+    path, output = tmp_path / "a.toml", tmp_path / "exp.db"
+    path.write_text('experiment_id = "a"\nsteps = 5\nrepetitions = 2\ngrid.population = [6, 9]\n')
+    words = ["mpiexec", "--allow-run-as-root", "--oversubscribe", "-n", "2", sys.executable]
+    words += ["-m", "mpi4py.futures", "-m", "farm_merge", "sweep", str(path), "-o", str(output)]
+    words += ["--shards", str(tmp_path / "shards"), "--executor", "mpi"]
+    result = subprocess.run(words, check=False, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert "4 merged" in result.stdout
+    run_sweep(
+        sweep(experiment_id="a", grid={"population": [6, 9]}, config={}, seed=0),
+        tmp_path / "again",
+        tmp_path / "again.db",
+        workers=1,
+    )
+    tables = "SELECT * FROM agent_states ORDER BY simulation_id, step_number, agent_id"
+    assert query(output, tables) == query(tmp_path / "again.db", tables)
+    workers = query(output, "SELECT DISTINCT results_summary ->> '$.run.worker' FROM simulations")
+    assert len(workers) == 1
