@@ -338,21 +338,18 @@ def run_part(folder: Path, part: int, of: int, points: int, only: str) -> None:
             total = runner.count(fault)
             chosen = _chosen(total, max(1, round(points * scenario.weight)))
             found = {at: wrong for at in chosen if (wrong := runner.point(fault, at))}
-            line = {
-                "scenario": scenario.name,
-                "fault": fault.name,
-                "calls": total,
-                "points": len(chosen),
-                "violations": found,
-            }
-            sys.stdout.write(f"{json.dumps(line)}\n")
-            sys.stdout.flush()
-            sys.stderr.write(f"{scenario.name}, {fault.name}: {len(chosen)} of {total} calls\n")
+            _report(scenario.name, fault.name, len(chosen), found)
         tried, found = runner.powerless(max(1, round(points * scenario.weight)))
-        line = {"scenario": scenario.name, "fault": POWER, "points": tried, "violations": found}
-        sys.stdout.write(f"{json.dumps(line)}\n")
-        sys.stdout.flush()
+        _report(scenario.name, POWER, tried, found)
         shutil.rmtree(folder / str(number))
+
+
+def _report(scenario: str, fault: str, points: int, found: dict[int, list[str]]) -> None:
+    """Print what was found for the parent, and for whoever waits."""
+    line = {"scenario": scenario, "fault": fault, "points": points, "violations": found}
+    sys.stdout.write(f"{json.dumps(line)}\n")
+    sys.stdout.flush()
+    sys.stderr.write(f"{scenario}, {fault}: {points} points, {len(found)} violations\n")
 
 
 def table(found: list[dict[str, Any]]) -> str:
