@@ -12,11 +12,17 @@ OUT    ?= exp.db
 SIZE   ?= S
 ROUNDS ?= 5
 
+# At how many calls of each command `make faults` lets each fault happen.
+POINTS ?= 40
+
+# How many files `make fuzz` mutates.
+COUNT  ?= 20000
+
 # More pytest options, as in: make test PYTEST='-k ledger'
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test bench check format docs clean
+.PHONY: help sweep test faults fuzz bench check format docs clean
 
 help: ## Show what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +42,12 @@ sweep: $(VENV)/installed ## Simulate in parallel, merge, show what came out (SWE
 
 test: $(VENV)/installed-dev ## Run the tests
 	$(BIN)/python -m pytest $(PYTEST)
+
+faults: $(VENV)/installed-dev ## Kill and refuse every command at its calls to the disk (long; POINTS=40)
+	$(BIN)/python -m tests.faults.harness --points $(POINTS)
+
+fuzz: $(VENV)/installed-dev ## Mutate files in their structure and merge them (long; COUNT=20000)
+	$(BIN)/python -m tests.fuzz.harness --count $(COUNT)
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'

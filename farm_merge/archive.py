@@ -10,20 +10,23 @@ import hashlib
 import json
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.errors import FarmMergeError, InvalidOptionError, OutputError, ShardError
-from farm_merge.housekeeping import Sizes, writing
-from farm_merge.merge.inputs.file import look_at, snapshot
+from farm_merge.errors import FarmMergeError, InvalidOptionError, ShardError, StillWrittenError
+from farm_merge.housekeeping import Sizes
+from farm_merge.merge.inputs.locks import is_locked
+from farm_merge.merge.inputs.snapshot import held, snapshot
 from farm_merge.progress import silent
-from farm_merge.publish import locked, new_output
+from farm_merge.publish import locked, new_output, workshop, writing
 from farm_merge.read.open import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import FileIO
     from os import PathLike
 
-    from farm_merge.merge.inputs.file import InputFile
     from farm_merge.progress import ReportCount
 
 __all__ = ["archive_database", "restore_database"]
@@ -59,33 +62,21 @@ def archive_database(
     Raises:
         InvalidOptionError: If there is no such level.
         OutputError: If the archive is there already or cannot be written.
-        ShardError: If the database cannot be read, or changes meanwhile.
+        ShardError: If the database cannot be read.
     """
     if not isinstance(level, int) or not 1 <= level <= _HIGHEST_LEVEL:
         raise InvalidOptionError(f"level is {level!r}; it takes a number from 1 to 22")
     path, archive = Path(database), Path(archive)
     _require_zstandard()
-    _require_new(archive)
     with reading(path):
         pass  # it is one of ours
     with (
         writing(archive),
-        locked(path, silent),
         locked(archive, silent),
-        new_output(archive) as partial,
+        workshop(archive) as folder,
+        new_output(archive, folder) as partial,
     ):
-        copy = partial.with_name(f"{partial.name}.copy")
-        try:
-            resting = _resting(path)
-            if resting is None:
-                snapshot(path, copy)
-            size = _pack(copy if resting is None else path, partial, level, progress or silent)
-            if resting is not None and _resting(path) != resting:
-                raise ShardError(
-                    "changed while it was archived", path=path, remedy="archive it again"
-                )
-        finally:
-            copy.unlink(missing_ok=True)
+        size = _pack_database(path, partial, folder, level, progress or silent)
         _unpack(partial, None, silent)
         compressed = partial.stat().st_size
     return Sizes(size, compressed)
@@ -113,8 +104,12 @@ def restore_database(
     """
     database = Path(database)
     _require_zstandard()
-    _require_new(database)
-    with writing(database), locked(database, silent), new_output(database) as partial:
+    with (
+        writing(database),
+        locked(database, silent),
+        workshop(database) as folder,
+        new_output(database, folder) as partial,
+    ):
         return _unpack(Path(archive), partial, progress or silent)
 
 
@@ -127,39 +122,51 @@ def _require_zstandard() -> None:
         ) from exc
 
 
-def _require_new(path: Path) -> None:
-    if path.exists():
-        raise OutputError("is there already", path=path, remedy="choose another name")
+def _pack_database(
+    path: Path, packed: Path, folder: Path, level: int, progress: ReportCount
+) -> int:
+    """Compress what one commit left in a database; return its bytes.
+
+    Its own bytes, as long as nobody wants to write them; then a copy, so that nobody waits long.
+    """
+    with suppress(ShardError), held(path) as file:
+        return _pack(file, packed, level, progress)
+    copy = folder / "copy.db"
+    snapshot(path, copy)
+    with copy.open("rb", buffering=0) as file:
+        return _pack(file, packed, level, progress)
 
 
-def _resting(path: Path) -> InputFile | None:
-    """Return a database whose bytes are all there is; None if it is open, or has a WAL."""
-    try:
-        file = look_at(path)
-    except ShardError:
-        return None  # what is wrong with it, its snapshot reports
-    return None if file.companions else file
-
-
-def _pack(source: Path, packed: Path, level: int, progress: ReportCount) -> int:
+def _pack(source: FileIO, packed: Path, level: int, progress: ReportCount) -> int:
     """Compress a file, and seal it; return its bytes."""
     import zstandard
 
-    digest, size, total = hashlib.sha256(), 0, source.stat().st_size
+    digest, size, total = hashlib.sha256(), 0, os.fstat(source.fileno()).st_size
     compressor = zstandard.ZstdCompressor(level, write_checksum=True, threads=-1)
     with packed.open("wb") as file:
-        with (
-            source.open("rb") as plain,
-            compressor.stream_writer(file, size=total, closefd=False) as stream,
-        ):
-            while chunk := plain.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                stream.write(chunk)
-                size += len(chunk)
-                progress(size, total)
+        # Not its context: that would compress the end of what somebody wants to write.
+        stream = compressor.stream_writer(file, size=total, closefd=False)
+        for chunk in _chunks(source):
+            digest.update(chunk)
+            stream.write(chunk)
+            size += len(chunk)
+            progress(size, total)
+        stream.close()  # type: ignore[no-untyped-call]
         seal = json.dumps({"sha256": digest.hexdigest(), "size_bytes": size}).encode()
         file.write(struct.pack("<II", _SKIPPABLE_FRAME, len(seal)) + seal)
     return size
+
+
+def _chunks(file: FileIO) -> Iterator[bytes]:
+    """Yield the bytes of a file.
+
+    Raises:
+        StillWrittenError: If a process wants to write it.
+    """
+    while chunk := file.read(_CHUNK_BYTES):
+        yield chunk
+        if is_locked(file):
+            raise StillWrittenError("is to be written")
 
 
 def _unpack(archive: Path, target: Path | None, progress: ReportCount) -> int:
@@ -173,8 +180,10 @@ def _unpack(archive: Path, target: Path | None, progress: ReportCount) -> int:
         with os.fdopen(descriptor, "wb") as plain, archive.open("rb") as packed:
             for chunk in zstandard.ZstdDecompressor().read_to_iter(packed):
                 digest.update(chunk)
-                plain.write(chunk)
                 size += len(chunk)
+                if size > seal["size_bytes"]:
+                    raise ShardError("damaged; it holds more than was archived", path=archive)
+                plain.write(chunk)
                 progress(size, seal["size_bytes"])
     except zstandard.ZstdError as exc:
         raise ShardError(f"damaged ({exc})", path=archive) from exc

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.housekeeping import writing
 from farm_merge.progress import silent
-from farm_merge.publish import existing_output, locked
+from farm_merge.publish import existing_output, locked, writing
 from farm_merge.read.open import reading
 from farm_merge.read.where import chosen_simulations, parsed_parameters
 from farm_merge.sqlite import transaction

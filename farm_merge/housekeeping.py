@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.errors import FarmMergeError, InvalidOptionError, OutputError
+from farm_merge.errors import FarmMergeError, InvalidOptionError
+from farm_merge.merge.inputs.running import OpenFiles
 from farm_merge.merge.tables.changes import change
 from farm_merge.merge.tables.structure import read_structure, registry
 from farm_merge.merge.write.registry import column_list, remove_simulation
@@ -19,10 +20,10 @@ from farm_merge.publish import (
     file_name,
     locked,
     new_folder,
-    sync,
     workshop,
+    writing,
 )
-from farm_merge.read.open import reading, reading_rows
+from farm_merge.read.open import at_rest, reading, reading_rows
 from farm_merge.read.where import chosen_simulations, parsed_parameters
 from farm_merge.schema import LEDGER, create_schema
 from farm_merge.sqlite import attached, connect, file_uri, quoted, sqlite3, transaction
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.progress import ReportCount
 
-__all__ = ["Sizes", "remove_simulations", "split_database", "vacuum_database", "writing"]
+__all__ = ["Sizes", "remove_simulations", "split_database", "vacuum_database"]
 
 _SAFE = " =,+()[]@#"
 """What the name of a file keeps beside letters and digits."""
@@ -48,21 +49,6 @@ class Sizes:
 
     before: int
     after: int
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file in what SQLite or the system raises against writing it.
-
-    Raises:
-        OutputError: In the place of their errors.
-    """
-    try:
-        yield
-    except sqlite3.DatabaseError as exc:
-        raise OutputError(f"SQLite cannot write it ({exc})", path=path) from exc
-    except OSError as exc:
-        raise OutputError(f"cannot be written ({exc.strerror or exc})", path=path) from exc
 
 
 def remove_simulations(
@@ -168,20 +154,40 @@ def split_database(
         OutputError, ShardError: If something cannot be read or written.
     """
     path, folder, progress = Path(database), Path(folder), progress or silent
-    with reading_rows(path) as db:
-        structure = read_structure(db.conn)
+    if dry_run:
+        return _parts(path, path, by)
+    with (
+        writing(folder),
+        new_folder(folder) as partial,
+        at_rest(path, partial.parent, OpenFiles()) as whole,
+    ):
+        files = _parts(path, whole, by)
+        with reading(whole) as connection:
+            structure = read_structure(connection)
+        for number, (name, ids) in enumerate(files.items(), start=1):
+            _write_part(partial / name, whole, structure, ids)
+            progress(number, len(files))
+    return files
+
+
+def _parts(path: Path, whole: Path, by: str | None) -> dict[str, list[str]]:
+    """Return the simulations that belong into each file, by its name.
+
+    Args:
+        path: The database.
+        whole: Where it is read.
+        by: A parameter.
+
+    Raises:
+        FarmMergeError: If no simulation has that parameter, or two files would get one name.
+    """
+    with reading_rows(whole) as db:
         groups = _groups(db, by)
     files = {f"{file_name(name, _SAFE)}.db": ids for name, ids in groups.items()}
     if len({name.casefold() for name in files}) < len(groups):
         raise FarmMergeError(
             "two of the files would get one name", path=path, remedy="rename a simulation"
         )
-    if dry_run:
-        return files
-    with writing(folder), new_folder(folder) as partial:
-        for number, (name, ids) in enumerate(files.items(), start=1):
-            _write_part(partial / name, path, structure, ids)
-            progress(number, len(files))
     return files
 
 
@@ -253,4 +259,3 @@ def _write_part(part: Path, database: Path, structure: Structure, ids: list[str]
             f"INSERT INTO main.experiments ({columns}) SELECT {columns} FROM whole.experiments"
             " WHERE experiment_id IN (SELECT experiment_id FROM main.simulations)"
         )
-    sync(part)

@@ -156,8 +156,9 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
         # process that was killed.
         for process in processes:
             process.kill()
-        for process, connection in zip(processes, connections, strict=True):
+        for process in processes:
             process.join()
+        for connection in connections:  # one more than processes, if that one could not be made
             connection.close()
 
 

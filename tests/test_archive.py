@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -94,7 +97,7 @@ def test_an_archive_whose_bytes_went_wrong_on_the_way_does_not_appear(experiment
     archive = tmp_path / "a.zst"
 
     def damage(_done, _total):
-        partial = tmp_path / ".a.zst.partial"
+        (partial,) = tmp_path.glob(".a.zst.*.work/partial")
         with partial.open("r+b") as file:  # where its magic number will be
             file.truncate(8)
             file.seek(20)
@@ -105,13 +108,66 @@ def test_an_archive_whose_bytes_went_wrong_on_the_way_does_not_appear(experiment
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exp.db", "shards"]
 
 
-def test_a_database_that_changes_while_it_is_archived_is_no_archive(experiment, tmp_path):
-    def change(_done, _total):
-        query(experiment, "UPDATE simulations SET status = 'changed'")
+def test_a_writer_is_not_kept_waiting_and_what_is_archived_is_what_one_commit_left(
+    experiment, tmp_path
+):
+    """The archive notices that somebody wants to write, and goes on from a copy."""
+    script = (
+        "import sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)\n"
+        "connection.execute('BEGIN IMMEDIATE')\n"
+        "connection.execute('UPDATE simulations SET status = ?', ['changed'])\n"
+        "connection.execute('UPDATE agents SET genome_id = ?', ['changed'])\n"
+        "print('begun', flush=True)\n"
+        "connection.execute('COMMIT')\n"
+    )
+    writers = []
 
-    with pytest.raises(ShardError, match="changed while it was archived; archive it again"):
-        archive_database(experiment, tmp_path / "a.zst", progress=change)
-    assert not (tmp_path / "a.zst").exists()
+    def write(_done, _total):
+        if not writers:
+            writers.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", script, experiment], stdout=subprocess.PIPE, text=True
+                )
+            )
+            assert writers[0].stdout.readline() == "begun\n"
+
+    archive_database(experiment, tmp_path / "a.zst", progress=write)
+    writers[0].communicate(timeout=60)
+    assert writers[0].returncode == 0
+    restore_database(tmp_path / "a.zst", tmp_path / "back.db")
+    both = (
+        "SELECT DISTINCT status = 'changed', genome_id IS 'changed'"
+        " FROM simulations JOIN agents USING (simulation_id)"
+    )
+    assert query(tmp_path / "back.db", both) in ([(0, 0)], [(1, 1)])
+    assert query(tmp_path / "back.db", "PRAGMA integrity_check") == [("ok",)]
+    assert query(experiment, both) == [(1, 1)]
+
+
+def test_an_archive_that_holds_more_than_its_seal_says_is_not_unpacked(tmp_path):
+    import zstandard
+
+    packed = zstandard.ZstdCompressor().compress(bytes(64 << 20))
+    seal = json.dumps({"sha256": "0" * 64, "size_bytes": 4096}).encode()
+    bomb = tmp_path / "bomb.zst"
+    bomb.write_bytes(packed + struct.pack("<II", 0x184D2A50, len(seal)) + seal)
+    written = []
+    with pytest.raises(ShardError, match="holds more than was archived"):
+        restore_database(bomb, tmp_path / "x.db", progress=lambda done, _: written.append(done))
+    assert written == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bomb.zst"]
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_nothing_is_restored_beside_what_sqlite_would_replay(experiment, tmp_path, suffix):
+    archive_database(experiment, tmp_path / "a.zst")
+    stray = tmp_path / f"back.db{suffix}"
+    stray.write_bytes(b"of another database")
+    with pytest.raises(OutputError, match="is there without its database"):
+        restore_database(tmp_path / "a.zst", tmp_path / "back.db")
+    assert not (tmp_path / "back.db").exists()
+    assert stray.read_bytes() == b"of another database"
 
 
 def test_a_kill_leaves_no_half_of_an_archive(experiment, tmp_path):

@@ -17,6 +17,7 @@ import click
 
 from farm_merge import __version__
 from farm_merge.cli import again, export, keep, look, merge, report, sweep, watch
+from farm_merge.cli.show import exit_on_error
 
 if TYPE_CHECKING:
     from click import Group as DefaultGroup
@@ -28,6 +29,16 @@ __all__ = ["main"]
 
 class FirstWord(DefaultGroup):
     """Merging is the default command, but a mistyped command must not become a merge."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the command line."""
+        with exit_on_error():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; click would take an interrupt for a mistake."""
+        with exit_on_error():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Report a first word that is neither a command nor a path, with suggestions."""

@@ -58,15 +58,32 @@ def echo(message: str, *, err: bool = False) -> None:
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turn what a user can put right into a message and an exit code."""
+    """Turn what a user can put right, and what a machine can cause, into words and an exit code."""
     try:
         yield
     except FarmMergeError as exc:
         echo(f"Error: {exc.message(for_command_line)}", err=True)
         sys.exit(NOTHING_DONE)
+    except BrokenPipeError:
+        raise  # whoever read the output has seen enough; click knows what to do
+    except (OSError, MemoryError, RuntimeError) as exc:
+        if (reason := _of_the_machine(exc)) is None:
+            raise
+        echo(f"Error: {reason}", err=True)
+        sys.exit(NOTHING_DONE)
     except KeyboardInterrupt:
         click.echo("Interrupted; the same command again finishes the job.", err=True)
         sys.exit(_INTERRUPTED)
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """Return what the machine refused; None for an error of ours."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    return f"no more threads ({error})" if "new thread" in str(error) else None
 
 
 @contextmanager

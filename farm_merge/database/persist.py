@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
-from contextlib import closing, contextmanager, suppress
-from glob import escape
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from farm_merge.database.opening import naming
 from farm_merge.database.registry import end_simulation, report_refusals
-from farm_merge.errors import OutputError
 from farm_merge.merge import merge_shards
-from farm_merge.publish import link_new, locked, read_output, require_usable
+from farm_merge.progress import silent
+from farm_merge.publish import locked, publish_new, read_output, require_usable, workshop
 from farm_merge.schema import DATA_TABLES, mark_as_experiment
-from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri
+from farm_merge.sqlite import connect, file_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from farm_merge.sqlite import sqlite3
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["persist"]
 
 _PAGES_AT_ONCE = 4096
-
-
-class _InUseError(Exception):
-    """A process holds a lock: it lives, and so what it builds is no leftover."""
 
 
 def persist(
@@ -61,7 +55,8 @@ def persist(
     with naming(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         require_usable(output)
-        with _partial(output) as partial:
+        with workshop(output) as folder:
+            partial = folder / "partial"
             with closing(connect(file_uri(partial))) as disk:
                 _copy(source, disk, show_progress=show_progress)
                 _keep(disk, tables)
@@ -98,14 +93,9 @@ def _keep(disk: sqlite3.Connection, tables: tuple[str, ...]) -> None:
 
 def _publish(partial: Path, output: Path) -> bool:
     """Let the file appear, or merge it into the one that is there; return which of them."""
-    if not output.exists():
-        try:
-            link_new(partial, output)
-        except OutputError:
-            if not output.exists():
-                raise
-            # Another process was faster, and so this one joins what it made.
-        else:
+    with locked(output, silent):  # another process may be faster; this one joins what it makes
+        if not output.exists():
+            publish_new(partial, output)
             return False
     with closing(connect(file_uri(output, mode="rw"))) as connection:
         mark_as_experiment(connection)  # the simulation that it has came alone, as a shard
@@ -123,29 +113,3 @@ def _join_experiment(partial: Path, output: Path) -> None:
             disk.execute(
                 "UPDATE simulations SET experiment_id = coalesce(experiment_id, ?)", experiments[0]
             )
-
-
-@contextmanager
-def _partial(output: Path) -> Iterator[Path]:
-    """Yield a path beside an output that is this call's own; nothing of it stays.
-
-    A lock beside it shows that its process lives: what has none was left by one that was killed.
-    """
-    partial = output.with_name(f".{output.name}.{uuid.uuid4().hex}.partial")
-    with locked(partial, _spare):
-        for leftover in output.parent.glob(f".{escape(output.name)}.*.partial"):
-            with suppress(_InUseError), locked(leftover, _spare):
-                _remove(leftover)
-        try:
-            yield partial
-        finally:
-            _remove(partial)
-
-
-def _spare(holder: str) -> None:
-    raise _InUseError(holder)
-
-
-def _remove(partial: Path) -> None:
-    for suffix in (*COMPANION_SUFFIXES, ""):  # itself last: by it, the others are found
-        partial.with_name(partial.name + suffix).unlink(missing_ok=True)

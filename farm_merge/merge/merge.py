@@ -19,13 +19,13 @@ from farm_merge.merge.plan.parameters import with_parameters
 from farm_merge.merge.plan.plan import decide
 from farm_merge.merge.plan.recognize import needed_whole
 from farm_merge.merge.plan.rules import Rules
-from farm_merge.merge.write.archive import archive_inputs
+from farm_merge.merge.write.archive import archive_inputs, finish_moves
 from farm_merge.merge.write.compare import ContentComparison
 from farm_merge.merge.write.fit import fitting_target, without_idle_tables
 from farm_merge.merge.write.graft import may_be_grafted
 from farm_merge.merge.write.report import MergeReport
 from farm_merge.merge.write.write import write_plan
-from farm_merge.publish import locked, require_experiment, workshop
+from farm_merge.publish import locked, require_experiment, workshop, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,9 @@ def merge(
     def wait(holder: str) -> None:
         report(Progress("wait", 0, 0, f"{output} is held by {holder}"))
 
-    with locked(output, wait), workshop(output) as folder:
+    with writing(output), locked(output, wait), workshop(output) as folder:
+        if options.archive:
+            finish_moves(find_inputs(paths, output=output).others, options.archive)
         try:
             plan, written = _plan_and_write(paths, output, options, folder, report)
         except DamagedGraftError as exc:

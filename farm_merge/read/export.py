@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from farm_merge.errors import FarmMergeError, InvalidOptionError, ShardError
+from farm_merge.merge.inputs.running import OpenFiles
 from farm_merge.progress import silent
 from farm_merge.publish import file_name, new_folder
 from farm_merge.read.formats import (
@@ -24,7 +25,7 @@ from farm_merge.read.formats import (
     require_format,
     write_rows,
 )
-from farm_merge.read.open import reading
+from farm_merge.read.open import at_rest, reading
 from farm_merge.read.where import selection
 from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import column_types, quoted, table_names
@@ -58,11 +59,26 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
+class _Source:
+    """What is taken from a database.
+
+    Attributes:
+        path: The database.
+        place: Where it is read.
+        simulations: Which; None for whole tables.
+    """
+
+    path: Path
+    place: Path
+    simulations: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     """One file that a process writes: some simulations of a table in a database, or all.
 
     Attributes:
-        sources: Databases, each with the simulations that are taken from it; None for whole tables.
+        sources: What is taken from which databases.
         table: The table.
         columns: Its columns with their declared types, as all of the sources have them together.
         steps: The steps; None for all.
@@ -72,7 +88,7 @@ class _Job:
         null: What NULL is in CSV.
     """
 
-    sources: tuple[tuple[Path, tuple[str, ...] | None], ...]
+    sources: tuple[_Source, ...]
     table: str
     columns: tuple[tuple[str, str], ...]
     steps: range | None
@@ -130,9 +146,14 @@ def export_tables(
     if null and format != "csv":
         raise InvalidOptionError(f"null is {null!r}, and {format} has a NULL of its own")
     folder, progress = Path(folder), progress or silent
-    sources = _sources(list(map(Path, inputs)), _listed(simulations))
-    columns = _with_text(_columns(sources, _listed(tables)), _listed(as_text) or [])
-    with new_folder(folder) as partial:
+    paths = list(map(Path, inputs))
+    with new_folder(folder) as partial, ExitStack() as stack:
+        open_files = OpenFiles()
+        places = [
+            (path, stack.enter_context(at_rest(path, partial.parent, open_files))) for path in paths
+        ]
+        sources = _sources(places, _listed(simulations))
+        columns = _with_text(_columns(sources, _listed(tables)), _listed(as_text) or [])
         work = list(_jobs(sources, columns, partial, format, compression, null, steps))
         rows = dict.fromkeys(columns, 0)
         with _workers(executor, min(jobs, len(work))) as submit:
@@ -150,13 +171,18 @@ def _listed(names: str | Iterable[str] | None) -> list[str] | None:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _sources(inputs: list[Path], wanted: list[str] | None) -> dict[Path, tuple[str, ...]]:
-    """Return the simulations that are taken from each input."""
+def _sources(places: Iterable[tuple[Path, Path]], wanted: list[str] | None) -> list[_Source]:
+    """Return the simulations that are taken from each input.
+
+    Args:
+        places: The inputs, each with where it is read.
+        wanted: The simulations; None for all.
+    """
     chosen = None if wanted is None else set(wanted)
     where: dict[str, Path] = {}
-    sources: dict[Path, tuple[str, ...]] = {}
-    for path in inputs:
-        with reading(path) as connection:
+    sources = []
+    for path, place in places:
+        with reading(place) as connection:
             rows = connection.execute("SELECT simulation_id FROM simulations ORDER BY 1")
             ids = [simulation_id for (simulation_id,) in rows]
         for simulation_id in ids:
@@ -165,21 +191,20 @@ def _sources(inputs: list[Path], wanted: list[str] | None) -> dict[Path, tuple[s
                     f"has simulation {simulation_id}, and so has {where[simulation_id]}", path=path
                 )
             where[simulation_id] = path
-        sources[path] = tuple(
-            simulation_id for simulation_id in ids if chosen is None or simulation_id in chosen
-        )
+        kept = (simulation_id for simulation_id in ids if chosen is None or simulation_id in chosen)
+        sources.append(_Source(path, place, tuple(kept)))
     if chosen and (missing := chosen - where.keys()):
         raise FarmMergeError(f"no input has the simulations {', '.join(sorted(missing))}")
     return sources
 
 
 def _columns(
-    sources: Iterable[Path], wanted: list[str] | None
+    sources: Iterable[_Source], wanted: list[str] | None
 ) -> dict[str, tuple[tuple[str, str], ...]]:
     """Return the columns of each table with their declared types, over all inputs."""
     found: dict[str, dict[str, str]] = {}
-    for path in sources:
-        with reading(path) as connection:
+    for source in sources:
+        with reading(source.place) as connection:
             for table in table_names(connection):
                 columns = found.setdefault(table, {})
                 for name, declared in column_types(connection, table).items():
@@ -209,7 +234,7 @@ def _with_text(
 
 
 def _jobs(
-    sources: Mapping[Path, tuple[str, ...]],
+    sources: list[_Source],
     columns: Mapping[str, tuple[tuple[str, str], ...]],
     folder: Path,
     format: Format,  # noqa: A002
@@ -223,18 +248,19 @@ def _jobs(
         if format == "parquet" and table not in METADATA_TABLES and "simulation_id" in names:
             # The path holds the id, so the file does not.
             rest = tuple(column for column in found if column[0] != "simulation_id")
-            for path, ids in sources.items():
-                for simulation_id in ids:
+            for source in sources:
+                for simulation_id in source.simulations or ():
                     part = folder / file_name(table) / _partition(simulation_id)
-                    source = (path, (simulation_id,))
+                    one = replace(source, simulations=(simulation_id,))
                     path_of_part = part / "part-0.parquet"
-                    yield _Job((source,), table, rest, steps, path_of_part, format, "none", "")
+                    yield _Job((one,), table, rest, steps, path_of_part, format, "none", "")
             continue
         path = folder / f"{file_name(table)}.{format}{suffix}"
         if format == "parquet":
             path = folder / file_name(table) / "part-0.parquet"
         whole = tuple(
-            (source, ids if "simulation_id" in names else None) for source, ids in sources.items()
+            source if "simulation_id" in names else replace(source, simulations=None)
+            for source in sources
         )
         yield _Job(whole, table, found, steps, path, format, compression, null)
 
@@ -287,14 +313,14 @@ def _write(job: _Job) -> int:
     except NullWordError as exc:
         raise FarmMergeError(
             f"column {exc.column}: a text is {job.null!r}, as NULL would be",
-            path=", ".join(str(path) for path, _ in job.sources),
+            path=", ".join(str(source.path) for source in job.sources),
             table=job.table,
             remedy="choose another word for NULL: `null=`",
         ) from exc
     except ColumnTypeError as exc:
         raise FarmMergeError(
             f"column {exc.column}: a value is not of the declared type, which is {exc.reason}",
-            path=", ".join(str(path) for path, _ in job.sources),
+            path=", ".join(str(source.path) for source in job.sources),
             table=job.table,
             remedy=f"export it as text: `as_text={job.table}.{exc.column}`",
         ) from exc
@@ -305,13 +331,13 @@ def _batches(job: _Job) -> Generator[list[tuple[Any, ...]], None, None]:
     seen: set[object] | None = (
         set() if len(job.sources) > 1 and job.table == "experiments" else None
     )
-    for path, ids in job.sources:
-        with reading(path) as connection:
+    for source in job.sources:
+        with reading(source.place) as connection:
             there = list(column_types(connection, job.table))
             if not there:
                 continue
             chosen = ", ".join(quoted(name) if name in there else "NULL" for name, _ in job.columns)
-            where, values = selection(there, ids, job.steps)
+            where, values = selection(there, source.simulations, job.steps)
             cursor = connection.execute(f"SELECT {chosen} FROM {quoted(job.table)}{where}", values)
             while batch := cursor.fetchmany(BATCH_ROWS):
                 if seen is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ShardError
+from farm_merge.merge.inputs import snapshot
 from farm_merge.read.where import selection
 from farm_merge.schema import is_current
 from farm_merge.sqlite import column_types, connect, file_uri, quoted, sqlite3, table_names
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlite_utils import Database
 
-__all__ = ["frame", "query", "reading", "reading_rows"]
+    from farm_merge.merge.inputs.running import OpenFiles
+
+__all__ = ["at_rest", "frame", "query", "reading", "reading_rows"]
 
 
 @contextmanager
@@ -32,10 +35,7 @@ def reading(database: str | PathLike[str]) -> Iterator[sqlite3.Connection]:
     _roll_back(path)
     try:
         with closing(connect(file_uri(path, mode="ro"), read_only=True)) as connection:
-            if not is_current(connection):
-                raise ShardError(
-                    "not a database of today's schema", path=path, remedy="merge it first"
-                )
+            _require_current(path, connection)
             # ATTACH would make the file that it names.
             connection.set_authorizer(_refuse_attach)
             yield connection
@@ -54,6 +54,25 @@ def reading_rows(database: str | PathLike[str]) -> Iterator[Database]:
 
     with reading(database) as connection:
         yield Database(connection, execute_plugins=False)
+
+
+@contextmanager
+def at_rest(database: str | PathLike[str], folder: Path, open_files: OpenFiles) -> Iterator[Path]:
+    """Yield a file with what is committed in a shard or experiment database, which stays as it is.
+
+    Args:
+        database: The database.
+        folder: A private folder for a copy, if it is in use.
+        open_files: What other processes have open.
+
+    Raises:
+        ShardError: As `reading` does, or if it changed meanwhile.
+    """
+    path = Path(database)
+    with reading(path):
+        pass  # it is one of ours, and nothing in it is half done
+    with snapshot.at_rest(path, folder, open_files) as place:
+        yield place
 
 
 @contextmanager
@@ -106,6 +125,19 @@ def frame(
         where, values = selection(columns, chosen, steps)
         cursor = connection.execute(f"SELECT * FROM {quoted(table)}{where}", values)
         return pd.DataFrame(cursor.fetchall(), columns=columns)
+
+
+def _require_current(path: Path, connection: sqlite3.Connection) -> None:
+    if is_current(connection):
+        return
+    if table_names(connection):
+        raise ShardError("not a database of today's schema", path=path, remedy="merge it first")
+    if not is_current(connection):  # it may have been made between the two looks
+        raise ShardError(
+            "has no tables: it is being made, or whoever made it was stopped",
+            path=path,
+            remedy="try again",
+        )
 
 
 def _roll_back(path: Path) -> None:

@@ -21,6 +21,7 @@ from farm_merge.publish import (
     new_output,
     read_output,
     require_experiment,
+    workshop,
 )
 from farm_merge.schema import EXPERIMENT_MARK, create_schema, now, stored_time
 from farm_merge.sqlite import connect, file_uri, sqlite3, transaction
@@ -170,7 +171,8 @@ def _written(output: Path) -> Iterator[sqlite3.Connection]:
                 yield connection
             return
         with (
-            new_output(output) as partial,
+            workshop(output) as folder,
+            new_output(output, folder) as partial,
             building(partial) as connection,
             transaction(connection),
         ):

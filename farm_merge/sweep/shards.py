@@ -11,10 +11,11 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
+from glob import escape
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.publish import require_usable, sync
+from farm_merge.publish import publish_new
 from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri, make_disposable
 from farm_merge.sweep.command import files_of
 from farm_merge.sweep.failures import Failure
@@ -84,11 +85,11 @@ def remove_leftovers(folder: Path, run: Run) -> None:
     temporary = temporary_path(folder, run)
     files = files_of(temporary)
     shutil.rmtree(files, ignore_errors=True)
-    shutil.rmtree(temporary.with_name(f".{temporary.name}.work"), ignore_errors=True)
+    for workshop in folder.glob(f".{escape(temporary.name)}.*.work"):
+        shutil.rmtree(workshop, ignore_errors=True)
     for name in (
         *(temporary.name + suffix for suffix in ("", *COMPANION_SUFFIXES)),
         f"{files.name}.output",
-        f".{temporary.name}.partial",
         f".{temporary.name}.merge-lock",
     ):
         (folder / name).unlink(missing_ok=True)
@@ -156,9 +157,10 @@ def _publish(jobs: Jobs, run: Run, seconds: float) -> None:
             " results_summary = json_patch(coalesce(results_summary, '{}'), ?)",
             (str(shard), commit, json.dumps(code), json.dumps({"run": facts})),
         )
-    sync(temporary)
-    require_usable(shard)  # a WAL that is there alone would be replayed over it
-    temporary.rename(shard)
+        connection.execute("PRAGMA journal_mode=DELETE")  # to read it shall leave nothing beside it
+    if not shard.exists():  # else another attempt of an executor was faster
+        publish_new(temporary, shard)  # the lock of the sweep is that of all its shards
+    temporary.unlink(missing_ok=True)
 
 
 def _peak_memory() -> int:

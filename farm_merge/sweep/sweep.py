@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 
 from farm_merge.errors import ConflictError, InvalidOptionError, require_choice
 from farm_merge.merge import MergeReport, OnConflict
-from farm_merge.publish import locked
+from farm_merge.publish import locked, writing
 from farm_merge.sweep.code import code_of
 from farm_merge.sweep.collect import Collector, Experiment
 from farm_merge.sweep.executors import ExecutorCrew
@@ -103,6 +103,7 @@ def run_sweep(
         ConflictError: If a shard or simulation is there that is not of this sweep, or another
             sweep is writing to the folder; nothing is run. Or if the output has other data of
             these simulations.
+        OutputError: If the folder or the output cannot be written.
         FarmMergeError: If the merge is not possible.
     """
     retries = sweep.retries if retries is None else retries
@@ -115,7 +116,7 @@ def run_sweep(
     jobs = Jobs(folder, sweep.experiment_id, simulator, code_of(simulator), keep_partial)
     experiment = Experiment(output, sweep.experiment_id, sweep.name, sweep.description, on_conflict)
     lock = folder / ("sweep" if task is None else f"sweep-{first}-of-{step}")
-    with locked(lock, partial(_refuse, folder)):
+    with writing(folder), locked(lock, partial(_refuse, folder)):
         found = find_runs(
             runs,
             folder,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from typing import get_args
 
 import click
@@ -13,6 +15,7 @@ import farm_merge
 from farm_merge.cli import main
 from farm_merge.merge import options as merging
 from farm_merge.read import formats
+from tests.limits import on_a_full_disk
 
 LOADED = """
 import sys
@@ -104,3 +107,66 @@ def test_public_names_lead_somewhere():
         assert getattr(farm_merge, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'merge_shard'"):
         farm_merge.merge_shard  # noqa: B018
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.2, 0.3])
+def test_an_interrupt_is_no_mistake_and_never_a_traceback(make_shard, tmp_path, seconds):
+    """Whenever it comes; a shell shows 130 for a process that ends by the signal, too."""
+    shard = make_shard("a", steps=2000)
+    code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"  # until it begins, it is Python's
+        "print('begun', flush=True)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import sys\n"
+        "from farm_merge.__main__ import run\n"
+        "run()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, shard, "-o", tmp_path / "exp.db"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in {0, 130, -signal.SIGINT}, said
+    assert "Traceback" not in said or "farm_merge" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(5, "Input/output error", "x.db"), "x.db: Input/output error"),
+        (MemoryError(), "there is not enough memory"),
+        (RuntimeError("can't start new thread"), "no more threads"),
+    ],
+)
+def test_what_a_machine_refuses_is_a_message(run, monkeypatch, tmp_path, error, reason):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr("farm_merge.merge.inspect_shard", refuse)
+    (tmp_path / "x.db").touch()
+    result = run("inspect", tmp_path / "x.db")
+    assert result.exit_code == 1
+    assert f"Error: {reason}" in result.output
+
+
+def test_an_error_of_ours_is_not_hidden(run, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("farm_merge.merge.inspect_shard", fail)
+    (tmp_path / "x.db").touch()
+    assert isinstance(run("inspect", tmp_path / "x.db").exception, RuntimeError)
+
+
+def test_a_disk_that_is_full_from_the_start_is_a_message(make_shard, tmp_path):
+    done = on_a_full_disk(0, make_shard("a"), "-o", tmp_path / "exp.db")
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import subprocess
-import sys
 
 import pytest
 
 from farm_merge.database import InMemorySimulationDatabase, SimulationDatabase
+from farm_merge.database.persist import _copy
 from farm_merge.errors import ConflictError, InvalidRecordError, OutputError
 from farm_merge.experiment_database import ExperimentDatabase
-from farm_merge.publish import link_new
 from tests.conftest import content, query
 from tests.logged import write
 
@@ -84,12 +80,12 @@ def test_processes_that_persist_first_at_once_all_succeed(tmp_path):
 
 
 def test_a_database_that_appears_meanwhile_is_joined(tmp_path, monkeypatch):
-    def link_late(partial, output):
+    def copy_late(source, disk, **options):
         monkeypatch.undo()
-        persist(output, "faster")
-        link_new(partial, output)
+        persist(tmp_path / "exp.db", "faster")
+        _copy(source, disk, **options)
 
-    monkeypatch.setattr("farm_merge.database.persist.link_new", link_late)
+    monkeypatch.setattr("farm_merge.database.persist._copy", copy_late)
     persist(tmp_path / "exp.db", "slower")
     assert query(tmp_path / "exp.db", "SELECT simulation_id FROM simulations ORDER BY 1") == [
         ("faster",),
@@ -153,38 +149,16 @@ def test_a_run_joins_the_experiment_of_a_database_that_has_one(tmp_path):
     assert experiments["has_a_choice_of_two"] not in {"e1", "e2"}
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_live_one_builds_is_not(tmp_path):
-    code = (
-        "import os, signal, sys\n"
-        "from pathlib import Path\n"
-        "from farm_merge.database.persist import _partial\n"
-        "with _partial(Path(sys.argv[1])) as partial:\n"
-        "    for suffix in ('', '-journal'):\n"
-        "        Path(f'{partial}{suffix}').write_bytes(b'half')\n"
-        "    print(partial.name, flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-    dead, alive = (
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path / "exp.db")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    )
-    left, built = dead.stdout.readline().strip(), alive.stdout.readline().strip()
-    os.kill(dead.pid, signal.SIGKILL)
-    dead.communicate()
-    persist(tmp_path / "exp.db", "run")
-    names = {file.name for file in tmp_path.iterdir()}
-    assert not {name for name in names if left in name}
-    assert {built, f"{built}-journal"} <= names
-    alive.communicate("")
-    assert [file.name for file in tmp_path.iterdir()] == ["exp.db"]
-
-
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OutputError, match=r"run\.db: cannot be written"):
         persist(tmp_path / "file" / "run.db", "run")
+
+
+def test_a_file_of_something_else_stays_as_it_is(tmp_path):
+    query(tmp_path / "other.db", "CREATE TABLE precious (x)")
+    before = (tmp_path / "other.db").read_bytes()
+    with pytest.raises(OutputError, match="not an experiment database"):
+        persist(tmp_path / "other.db", "run")
+    assert (tmp_path / "other.db").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["other.db"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from farm_merge import ExperimentDatabase
 from farm_merge.cli import main
 from farm_merge.errors import ShardError
 from farm_merge.read.open import frame, query, reading, reading_rows
+from farm_merge.sqlite import sqlite3
 from tests.conftest import content
 from tests.conftest import query as ask
 from tests.limits import open_folder, without_write_permission
@@ -130,3 +132,11 @@ def test_steps_are_chosen_in_any_models_tables(tmp_path):
     assert list(frame(output, "model", "run_1", range(1, 3))["Step"]) == [1, 2]
     assert list(frame(output, "sheep", "run_1", range(0, 3, 2))["Step"]) == [0, 2, 2]
     assert len(frame(output, "trades", "run_2", range(1, 3))) == 2  # it has no steps
+
+
+def test_a_database_that_is_being_made_is_reported_as_that(tmp_path):
+    with closing(sqlite3.connect(str(tmp_path / "exp.db"))) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    stopped = "it is being made, or whoever made it was stopped"
+    with pytest.raises(ShardError, match=stopped), reading(tmp_path / "exp.db"):
+        pass

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +51,14 @@ __all__ = [
     "opened",
     "readable",
     "require_unchanged",
-    "snapshot",
 ]
 
 _CHUNK_BYTES = 1 << 20
 
-_PATIENCE_SECONDS = 10
-"""How long a run may keep readers out before its file is left out."""
+_STEPS_AT_ONCE = 1_000_000
+_MOST_STEPS, _MOST_STEPS_A_BYTE = 10**10, 5_000
+"""What SQLite's virtual machine may do to read a file: many minutes, and hundred times of what was
+seen of any real one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +261,39 @@ def opened(file: InputFile) -> Iterator[sqlite3.Connection]:
         try:
             with closing(connect()) as connection:
                 connection.execute("ATTACH DATABASE ? AS source", (uri,))
+                _bound(connection, file.identity.size_bytes)
                 connection.execute("PRAGMA query_only=ON")
+                _require_names(file.path, connection)
                 add_collations(connection, read_structure(connection, "source").collations)
                 yield connection
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:  # its words may be damaged too
+        except (sqlite3.Error, UnicodeDecodeError) as exc:  # its words may be damaged too
             identify(file.path)  # it may have gone meanwhile
             raise ShardError(f"SQLite cannot read it ({exc})", path=file.path) from exc
+
+
+def _bound(connection: sqlite3.Connection, size_bytes: int) -> None:
+    """Let SQLite stop when it works longer than a file of this size explains."""
+    left = (_MOST_STEPS + _MOST_STEPS_A_BYTE * size_bytes) // _STEPS_AT_ONCE
+
+    def count() -> int:
+        nonlocal left
+        left -= 1
+        return left < 0  # then the statement is interrupted
+
+    connection.set_progress_handler(count, _STEPS_AT_ONCE)
+
+
+def _require_names(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a name that cannot be written in a statement.
+
+    Raises:
+        ShardError: If there is one.
+    """
+    (nul,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM source.sqlite_schema WHERE instr(name, char(0)))"
+    ).fetchone()
+    if nul:
+        raise ShardError("a name in its schema holds a NUL character", path=path)
 
 
 @contextmanager
@@ -286,7 +313,7 @@ def readable(file: InputFile) -> Iterator[str]:
             folder = stack.enter_context(TemporaryDirectory(prefix="farm-merge-"))
             before = identify(path)
             for part in (path, *(companion for companion, _ in beside)):
-                shutil.copyfile(part, Path(folder, part.name))
+                _copy(file.path, part, Path(folder, part.name))
             if identify(path) != before or companions(path) != beside:
                 raise _still_written(file.path)
             uri = file_uri(Path(folder, path.name))
@@ -295,45 +322,21 @@ def readable(file: InputFile) -> Iterator[str]:
             twin = Path(folder, "utf-8.db")
             try:
                 transcode(uri, twin)
-            except sqlite3.DatabaseError as exc:
+            except (sqlite3.Error, sqlite3.Warning, ValueError) as exc:  # a name with a NUL
                 raise ShardError(f"SQLite cannot read it ({exc})", path=file.path) from exc
             uri = file_uri(twin)
         yield uri
 
 
-def snapshot(path: Path, copy: Path) -> InputFile:
-    """Copy what is committed in a file that a run is writing, as any reader of it would see it.
-
-    This is the one way in which an input is opened together with its run: SQLite's own locks keep
-    the two apart.
-
-    Raises:
-        ShardError: If SQLite cannot read the file.
-    """
-    identity = identify(path)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-
-    def give_up(_: int, remaining: int, total: int) -> None:
-        if remaining == total and time.monotonic() > deadline:
-            raise TimeoutError
-
+def _copy(path: Path, part: Path, copy: Path) -> None:
     try:
-        with (
-            closing(connect(file_uri(path, mode="ro"), timeout=1)) as live,
-            closing(connect(file_uri(copy))) as taken,
-        ):
-            # In one step: one that is interrupted starts anew whenever the run commits.
-            live.backup(taken, pages=-1, progress=give_up)
-            taken.execute("PRAGMA journal_mode=DELETE")
-    except TimeoutError as exc:
-        raise StillWrittenError(
-            f"its run has held a lock for {_PATIENCE_SECONDS} seconds that keeps readers out",
+        shutil.copyfile(part, copy)
+    except OSError as exc:
+        raise ShardError(
+            f"cannot be copied, which it takes to read it ({exc.strerror})",
             path=path,
-            remedy="merge it when the run has ended",
+            remedy="let the environment's TMPDIR name a folder with more room",
         ) from exc
-    except sqlite3.DatabaseError as exc:
-        raise ShardError(f"SQLite cannot read it ({exc})", path=path) from exc
-    return InputFile(path, identity, look_at(copy).header, snapshot=copy)
 
 
 def has_graftable_pages(file: InputFile, smallest: int, largest: int) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import OutputError, ShardError
 from farm_merge.merge.inputs.formats import HEAD_BYTES, SQLITE, format_of, has_known_ending
 from farm_merge.merge.inputs.unpack import starts_like_a_database
+from farm_merge.publish import is_workshop
 from farm_merge.sqlite import COMPANION_SUFFIXES
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ class _Search:
             if not entry.is_dir():
                 self._consider(Path(folder, entry.name))
         for entry in entries:
-            if entry.is_dir() and not self._is_ours(Path(folder, entry.name)):
-                self._search(Path(folder, entry.name))
+            path = Path(folder, entry.name)
+            if entry.is_dir() and not (self._is_ours(path) or is_workshop(path)):
+                self._search(path)
 
     def _consider(self, path: Path) -> None:
         """Take a file of a folder, pass over it, or keep why it is not taken."""

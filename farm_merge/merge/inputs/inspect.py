@@ -81,17 +81,22 @@ def inspect_file(file: InputFile, options: Options) -> Input:
     Raises:
         StillWrittenError, ShardError: As `inspect_shard` does.
     """
-    # Raw reads end before SQLite opens the file: closing one would drop the locks of the other.
-    digest = fingerprint(file)
-    with opened(file) as connection:
-        reading = read_tables(file.path, connection, options.schema)
-        require_health(reading)
-        source = _read_whole(reading, file, digest, options)
+    try:
+        # Raw reads end before SQLite opens the file: closing one would drop the other's locks.
+        digest = fingerprint(file)
+        with opened(file) as connection:
+            reading = read_tables(file.path, connection, options.schema)
+            require_health(reading)
+            return _read_whole(reading, file, digest, options)
+    finally:  # what seems damaged may be half written
+        _require_at_rest(file)
+
+
+def _require_at_rest(file: InputFile) -> None:
     try:
         require_unchanged(file)
     except ShardError as exc:
         raise StillWrittenError(exc.reason, path=file.path, remedy=exc.remedy) from exc
-    return source
 
 
 def inspect_briefly(file: InputFile) -> Input | None:

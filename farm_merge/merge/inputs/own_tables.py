@@ -12,6 +12,7 @@ from farm_merge.merge.inputs.mapping import (
     simulation_of,
     step_number_of,
 )
+from farm_merge.merge.tables.cost import affordable
 from farm_merge.merge.tables.definition import (
     ROW_NUMBER,
     SIMULATION_ID,
@@ -74,7 +75,8 @@ def map_own_table(file: SourceTables, table: str) -> TableMapping:
     """
     found = file.structure.tables[table]
     simulation = simulation_of(file, found)
-    draft = _with_known_collations(_with_stored_columns(_renamed(file, table), file))
+    draft = _with_cheap_expressions(_renamed(file, table))
+    draft = _with_known_collations(_with_stored_columns(draft, file))
     if found.column(SIMULATION_ID) and not found.merged:
         draft = _without_id(draft, file)
     # A run's own key of that name would be taken for our numbers, and its values be changed.
@@ -112,12 +114,24 @@ def _renamed(file: SourceTables, table: str) -> _Draft:
     )
 
 
+def _with_cheap_expressions(draft: _Draft) -> _Draft:
+    """Leave out expressions that could cost whoever computes them time and memory without end."""
+    found = affordable(draft.definition, draft.indexes)
+    if not found.lost:
+        return draft
+    draft = replace(draft, definition=found.table, indexes=found.indexes)
+    for column in found.table.stored:
+        draft = draft.filled(column.name, f"t.{quoted(column.name)}")
+    lost = ", ".join(found.lost)
+    return draft.noted(f"table {draft.found.name}: not carried, since it may take long: {lost}")
+
+
 def _with_stored_columns(draft: _Draft, file: SourceTables) -> _Draft:
     """Store the values of computed columns that other files store."""
     found = draft.found
     stored = {
         column.name
-        for column in found.columns
+        for column in draft.definition.columns
         if column.generated and f"{found.folded_name}.{folded(column.name)}" in file.traits.stored
     }
     if not stored:

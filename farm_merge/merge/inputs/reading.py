@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.classify import classify, target_names
 from farm_merge.merge.inputs.mapping import UNATTRIBUTED
+from farm_merge.merge.tables.cost import costly_columns, is_affordable, is_costly
 from farm_merge.merge.tables.definition import SIMULATION_ID
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.schema import is_current
@@ -98,14 +99,28 @@ def require_health(reading: Reading) -> None:
     Raises:
         ShardError: If it is damaged.
     """
-    found = reading.structure.tables.values()
+    structure = reading.structure
     # In tables WITHOUT ROWID rows are searched by their key, and whether they are in its order only
     # the longer check looks. Rows of other tables are read from first to last.
-    by_key = any(table.without_rowid for table in found)
+    by_key = any(table.without_rowid for table in structure.tables.values())
     check = "integrity_check" if by_key else "quick_check"
-    # Where virtual tables are, a check of the whole file would run their modules.
-    tables = [f"({quoted(table.name)})" for table in found]
-    for argument in tables if reading.structure.virtual else ["(1)"]:
-        (verdict,) = reading.ask(f"PRAGMA source.{check}{argument}")
-        if verdict != "ok":
-            raise ShardError(f"damaged; SQLite's {check} reports: {verdict}", path=reading.path)
+    if not structure.virtual and is_affordable(structure):
+        _require_ok(reading, check, "1")
+        return
+    # A check of the whole file would run the modules of virtual tables, and costly expressions.
+    for name, table in structure.tables.items():
+        if table.without_rowid and is_costly(table, structure.indexes.get(name, ())):
+            raise ShardError(
+                "its order cannot be checked without computing what may take very long",
+                path=reading.path,
+                table=table.name,
+            )
+        if not costly_columns(table):  # else the reading of its rows shows whether they are there
+            table_check = check if table.without_rowid else "quick_check"
+            _require_ok(reading, table_check, quoted(table.name))
+
+
+def _require_ok(reading: Reading, check: str, argument: str) -> None:
+    (verdict,) = reading.ask(f"PRAGMA source.{check}({argument})")
+    if verdict != "ok":
+        raise ShardError(f"damaged; SQLite's {check} reports: {verdict}", path=reading.path)

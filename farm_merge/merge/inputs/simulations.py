@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError
+from farm_merge.merge.inputs.sidecar import json_object
 from farm_merge.merge.tables.definition import SIMULATION_ID, affinity
 from farm_merge.schema import LEDGER, METADATA_TABLES
 from farm_merge.sqlite import quoted
@@ -123,9 +124,31 @@ def registered_runs(
 
 
 def has_history(reading: Reading) -> bool:
-    """Return whether a file has a ledger with entries."""
+    """Return whether a file has a ledger with entries.
+
+    Raises:
+        ShardError: If an entry is none.
+    """
     ledger = reading.registry(LEDGER)
-    return ledger is not None and reading.holds(f"SELECT 1 FROM source.{LEDGER}")
+    if ledger is None:
+        return False
+    entries = reading.rows(
+        f"SELECT row_counts, choices, simulation_id, fingerprint, source_path FROM source.{LEDGER}"
+    )
+    if not all(_is_entry(*entry) for entry in entries):
+        raise ShardError("has an entry that is none", path=reading.path, table=LEDGER)
+    return bool(entries)
+
+
+def _is_entry(row_counts: object, choices: object, *texts: object) -> bool:
+    """Return whether a row of a ledger can be read as one."""
+    counts = json_object(row_counts)
+    return (
+        counts is not None
+        and all(isinstance(rows, int) for rows in counts.values())
+        and (not choices or json_object(choices) is not None)
+        and all(isinstance(text, str) for text in texts)
+    )
 
 
 def experiments_of(reading: Reading) -> dict[str, tuple[object, ...]]:

@@ -6,9 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError, StillWrittenError
-from farm_merge.merge.inputs.file import look_into, snapshot
+from farm_merge.merge.inputs.file import look_into
 from farm_merge.merge.inputs.inspect import inspect_briefly, inspect_file
 from farm_merge.merge.inputs.running import OpenFiles, with_evidence
+from farm_merge.merge.inputs.snapshot import snapshot
 from farm_merge.merge.options import Progress
 from farm_merge.workers import prefetched
 
@@ -86,11 +87,7 @@ class Survey:
 
     def add(self, source: Input) -> None:
         """Add an input, or what is committed in one that seems to be written, if that is wanted."""
-        source = with_evidence(source, self._open_files, self._options.settle)
-        if self._options.include_running and any(run.evidence for run in source.simulations):
-            self._keep(source.path, self._inspect_snapshot)
-        else:
-            self.sources.append(source)
+        self._keep(source.path, lambda _: self._with_evidence(source))
 
     def inspect(self, path: Path) -> None:
         """Inspect a file, or what is committed in one that is being written if that is wanted."""
@@ -115,12 +112,28 @@ class Survey:
 
     def _inspect(self, path: Path) -> Input:
         try:
-            source = inspect_file(look_into(path, self._folder), self._options)
+            source = self._inspect_in_place(look_into(path, self._folder))
         except StillWrittenError:
             if not self._options.include_running:
                 raise
             return self._inspect_snapshot(path)
-        return with_evidence(source, self._open_files, self._options.settle)
+        return self._with_evidence(source)
+
+    def _with_evidence(self, source: Input) -> Input:
+        """Return an input with the evidence that it is written, or a snapshot of it then."""
+        source = with_evidence(source, self._open_files, self._options.settle)
+        if self._options.include_running and any(run.evidence for run in source.simulations):
+            return self._inspect_snapshot(source.path)
+        return source
+
+    def _inspect_in_place(self, file: InputFile) -> Input:
+        """Inspect a file; what seems damaged while a process may write it is half written."""
+        try:
+            return inspect_file(file, self._options)
+        except ShardError as exc:
+            if isinstance(exc, StillWrittenError) or not self._open_files.writer(file):
+                raise
+            raise StillWrittenError(exc.reason, path=file.path, remedy=exc.remedy) from exc
 
     def _inspect_snapshot(self, path: Path) -> Input:
         self._copies += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.merge.tables.cost import is_affordable
 from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.sqlite import add_collations, file_uri, quoted, sqlite3
@@ -36,32 +37,43 @@ def transcode(uri: str, twin: Path) -> None:
         closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as old,
         closing(sqlite3.connect(file_uri(twin), uri=True, isolation_level=None)) as new,
     ):
+        structure = read_structure(old)
+        if not is_affordable(structure):
+            raise sqlite3.DatabaseError("text in UTF-16, and expressions that may take long")
         for connection in (old, new):
             connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute("PRAGMA ignore_check_constraints=ON")
-            add_collations(connection, read_structure(old).collations)
+            add_collations(connection, structure.collations)
         new.execute("PRAGMA journal_mode=OFF")
-        (verdict,) = old.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(f"damaged: {verdict}")
+        for table in structure.tables.values():  # of all, it would run the modules of the others
+            (verdict,) = old.execute(f"PRAGMA quick_check({quoted(table.name)})").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(f"damaged: {verdict}")
         schema = old.execute(
-            "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+            "SELECT type, name, tbl_name, sql, rootpage FROM sqlite_schema WHERE sql IS NOT NULL"
             " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         ).fetchall()
         old.text_factory = ExactText
+        new.set_authorizer(_refuse_modules)
         new.execute("BEGIN")
         for pragma in ("application_id", "user_version"):
             (value,) = old.execute(f"PRAGMA {pragma}").fetchone()
             new.execute(f"PRAGMA {pragma} = {value}")
         rest = []
-        for kind, name, table, sql in schema:
-            if kind == "table" and not sql.upper().startswith("CREATE VIRTUAL"):
+        for kind, name, table, sql, root in schema:
+            if kind == "table" and root:
                 new.execute(sql)
                 _copy(old, new, name)
             else:
                 rest.append((kind, name, table, sql))
         _enter(new, rest)
         new.execute("COMMIT")
+
+
+def _refuse_modules(action: int, *_: object) -> int:
+    """Let no statement of a file make a virtual table, however it is written."""
+    is_module = action == sqlite3.SQLITE_CREATE_VTABLE
+    return sqlite3.SQLITE_DENY if is_module else sqlite3.SQLITE_OK
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:

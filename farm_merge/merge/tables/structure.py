@@ -71,7 +71,9 @@ def read_structure(
         merged_form: Whether a key that `simulation_id` leads is a merge's, or the author's own.
     """
     rows = connection.execute(
-        f"SELECT type, name, tbl_name, sql FROM {schema}.sqlite_schema"
+        # Where it was damaged there may be bytes, which SQLite takes for text too.
+        "SELECT CAST(type AS TEXT), CAST(name AS TEXT), coalesce(CAST(tbl_name AS TEXT), ''),"
+        f" CAST(sql AS TEXT) FROM {schema}.sqlite_schema"
         " WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"
     )
     return _structure(tuple(rows), merged_form)

@@ -1,18 +1,26 @@
-"""Archive: move inputs away whose simulations are safe in the output."""
+"""Archive: move inputs away whose simulations are safe in the output.
+
+A database and its WAL are one. So the WAL is in the archive before the database is, and goes from
+its old place after it: whenever that stops, one of the places has both, and the next run finishes.
+"""
 
 from __future__ import annotations
 
+import filecmp
+import os
 import shutil
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import OutputError
+from farm_merge.progress import silent
+from farm_merge.publish import locked, sync, workshop
 from farm_merge.sqlite import COMPANION_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["archive_inputs"]
+__all__ = ["archive_inputs", "finish_moves"]
 
 
 def archive_inputs(paths: Iterable[Path], folder: Path) -> tuple[tuple[Path, Path], ...]:
@@ -31,13 +39,11 @@ def archive_inputs(paths: Iterable[Path], folder: Path) -> tuple[tuple[Path, Pat
     moved = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            destination = _free(folder, path)
-            for suffix in ("", *COMPANION_SUFFIXES):
-                beside = path.with_name(path.name + suffix)
-                if beside.exists():
-                    shutil.move(beside, destination.with_name(destination.name + suffix))
-            moved.append((path, destination))
+        with locked(folder / "archive", silent), workshop(folder / "archive") as shop:
+            for path in paths:
+                destination = _place(folder, path)
+                _move(path, destination, shop)
+                moved.append((path, destination))
     except OSError as exc:
         raise OutputError(
             f"cannot take the merged files ({exc}); all are merged", path=folder
@@ -45,11 +51,73 @@ def archive_inputs(paths: Iterable[Path], folder: Path) -> tuple[tuple[Path, Pat
     return tuple(moved)
 
 
-def _free(folder: Path, path: Path) -> Path:
-    """Return a name that nothing in the folder has, with as many parent folders as that takes."""
-    parts = path.absolute().with_suffix("").parts[1:]
-    for number in range(1, len(parts) + 1):
-        candidate = folder / ("_".join(parts[-number:]) + path.suffix)
-        if not candidate.exists():
+def finish_moves(strays: Iterable[Path], folder: Path) -> None:
+    """Remove companions whose databases are in the archive, each with the same companion.
+
+    Args:
+        strays: Companions without a database beside them.
+        folder: The archive.
+    """
+    for stray in strays:
+        suffix = next((end for end in COMPANION_SUFFIXES if stray.name.endswith(end)), None)
+        if suffix is None:
+            continue
+        path = stray.with_name(stray.name.removesuffix(suffix))
+        for destination in _names(folder, path):
+            if destination.exists() and _is_same(stray, _beside(destination, suffix)):
+                stray.unlink()
+                break
+
+
+def _move(path: Path, destination: Path, shop: Path) -> None:
+    companions = [suffix for suffix in COMPANION_SUFFIXES if _beside(path, suffix).exists()]
+    for suffix in (*companions, ""):
+        _put(_beside(path, suffix), _beside(destination, suffix), shop)
+    sync(destination.parent)
+    for suffix in ("", *companions):
+        _beside(path, suffix).unlink()
+
+
+def _put(path: Path, destination: Path, shop: Path) -> None:
+    """Let a file be in the archive too; where it was archived already, that is done."""
+    if os.path.lexists(destination):
+        return
+    if path.is_symlink():
+        destination.symlink_to(path.resolve())
+        return
+    try:
+        os.link(path, destination)
+    except OSError:  # another file system, or one that has no hard links
+        copy = shop / "copy"
+        shutil.copy2(path, copy)
+        sync(copy)
+        copy.rename(destination)
+
+
+def _place(folder: Path, path: Path) -> Path:
+    """Return a name that nothing in the folder has, but what a move that was stopped put there."""
+    for candidate in _names(folder, path):
+        pairs = [(_beside(path, suffix), _beside(candidate, suffix))
+                 for suffix in ("", *COMPANION_SUFFIXES)]  # fmt: skip
+        if all(not os.path.lexists(there) or _is_same(here, there) for here, there in pairs):
             return candidate
     raise OutputError(f"has a file for every name that {path} could get", path=folder)
+
+
+def _names(folder: Path, path: Path) -> Iterator[Path]:
+    """Yield the names that a file may get, with as many parent folders as that takes."""
+    parts = path.absolute().with_suffix("").parts[1:]
+    for number in range(1, len(parts) + 1):
+        yield folder / ("_".join(parts[-number:]) + path.suffix)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Return whether there are two files with the same bytes."""
+    try:
+        return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
+    except FileNotFoundError:
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from farm_merge.errors import OutputError, ShardError
 from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.check import count_rows, require_counts, require_same
@@ -44,8 +45,8 @@ def copy_simulation(
         advance: Called with the number of rows copied since the last call.
 
     Raises:
-        OutputError: If what arrived differs; the transaction is rolled back.
-        ShardError: If the input is no longer what was inspected; likewise.
+        ShardError: If what arrived differs, or the input is no longer what was inspected; the
+            transaction is rolled back.
     """
     simulation_id, counts = planned.simulation_id, planned.outcome.row_counts or {}
     output, shard = read_structure(connection), read_structure(connection, "shard")
@@ -60,8 +61,12 @@ def copy_simulation(
             after = highest_number(connection, target, simulation_id) if planned.joins else 0
             advance(copy_rows(connection, definition, target, simulation_id, after=after))
         register(connection, planned, experiment, output, shard)
-        if verification != "none":
-            require_counts(connection, simulation_id, shard.content, before + Counter(counts))
-        if verification == "content":
-            require_same(connection, simulation_id, output, shard, joined=planned.joins)
+        try:
+            if verification != "none":
+                require_counts(connection, simulation_id, shard.content, before + Counter(counts))
+            if verification == "content":
+                require_same(connection, simulation_id, output, shard, joined=planned.joins)
+        except OutputError as exc:  # what an input counts and what it gives differ
+            require_unchanged(planned.source.file)
+            raise ShardError(exc.reason, path=planned.source.path) from exc
         require_unchanged(planned.source.file)

@@ -76,7 +76,7 @@ def require_counts(
         if rows != wanted[table]:
             raise OutputError(
                 f"simulation {simulation_id!r}, table {table}: {wanted[table]} rows in the shard,"
-                f" {rows} in the output; nothing of it was kept. Please report this"
+                f" {rows} in the output, and nothing of it was kept"
             )
 
 
@@ -104,7 +104,7 @@ def require_same(
     for table in compare(connection, simulation_id, output, shard):
         raise OutputError(
             f"simulation {simulation_id!r}, table {table}: the output differs from the shard;"
-            " nothing of it was kept. Please report this"
+            " nothing of it was kept"
         )
 
 

@@ -267,11 +267,14 @@ def _logged_config(
     if table is None or not (table.column("timestamp") and table.column("config_data")):
         return None, None
     row = connection.execute(
-        "SELECT timestamp, config_data FROM main.simulation_config WHERE simulation_id = ?"
-        f" ORDER BY {', '.join(map(quoted, table.key_names))} LIMIT 1",
+        "SELECT timestamp, CAST(config_data AS BLOB) FROM main.simulation_config"
+        f" WHERE simulation_id = ? ORDER BY {', '.join(map(quoted, table.key_names))} LIMIT 1",
         (simulation_id,),
     ).fetchone()
-    return row or (None, None)
+    if row is None:
+        return None, None
+    written, config = row
+    return written, config and config.decode(errors="replace")
 
 
 def _time(seconds: object) -> str | None:

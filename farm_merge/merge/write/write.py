@@ -70,13 +70,14 @@ def write_plan(plan: Plan, options: Options, folder: Path, report: ReportProgres
         if not plan.output.is_new:
             writer.extend()
         elif plan.to_write:
-            with new_output(output) as partial:
+            with new_output(output, folder) as partial:
                 writer.build(partial)
     except DamagedGraftError as exc:
         if options.engine != "attach":
             raise
-        reason = f"does not pass its check, so {kept}; please report this ({exc})"
-        raise OutputError(reason, path=output) from exc
+        reason = f"does not pass its check, so {kept} ({exc})"
+        remedy = "see that the disk is sound; if it is, this is to be reported"
+        raise OutputError(reason, path=output, remedy=remedy) from exc
     except (sqlite3.Error, OSError) as exc:
         raise OutputError(f"cannot be written ({exc}); {kept}", path=output) from exc
     return writer.written

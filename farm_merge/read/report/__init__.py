@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import FarmMergeError, OutputError
-from farm_merge.read.report.charts import draw_charts, write_pictures
+from farm_merge.publish import replacing
+from farm_merge.read.report.charts import draw_charts, draw_pictures
 from farm_merge.read.report.page import render_page
 from farm_merge.read.report.runs import read_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import PathLike
+
+    from farm_merge.read.report.charts import Chart
 
 __all__ = ["write_report"]
 
@@ -50,19 +52,24 @@ def write_report(
     runs = read_runs(database, where, tuple(metrics))
     charts = list(draw_charts(runs))
     page = render_page(Path(database), runs, charts, where)
-    beside = output.with_name(f".{output.name}.partial")
     try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(output)
-        if plots is not None:
-            write_pictures(charts, Path(plots))
+        with replacing(output) as partial:
+            partial.write_text(page, encoding="utf-8")
     except OSError as exc:
-        reason = f"cannot be written ({exc.strerror})"
-        raise OutputError(reason, path=exc.filename or output) from exc
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+        raise OutputError(f"cannot be written ({exc.strerror})", path=output) from exc
+    if plots is not None:
+        _write_pictures(charts, Path(plots))
     return len(charts)
+
+
+def _write_pictures(charts: Iterable[Chart], folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in draw_pictures(charts):
+            with replacing(folder / name) as partial:
+                partial.write_bytes(content)
+    except OSError as exc:
+        raise OutputError(f"cannot be written ({exc.strerror})", path=folder) from exc
 
 
 def _require_packages() -> None:

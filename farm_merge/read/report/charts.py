@@ -14,13 +14,12 @@ from farm_merge.read.report.runs import MOST_SETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     import pandas as pd
 
     from farm_merge.read.report.runs import Runs
 
-__all__ = ["COLOURS", "Chart", "draw_charts", "slug", "spec", "write_pictures"]
+__all__ = ["COLOURS", "Chart", "draw_charts", "draw_pictures", "slug", "spec"]
 
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#ff9da6",
            "#9d755d", "#8c8c8c", "#2f8fdd", "#a0cb3a")  # fmt: skip
@@ -105,16 +104,14 @@ def spec(chart: Chart, *, legend: bool) -> dict[str, Any]:
     return made
 
 
-def write_pictures(charts: Iterable[Chart], folder: Path) -> None:
-    """Write charts as PNG and SVG."""
+def draw_pictures(charts: Iterable[Chart]) -> Iterator[tuple[str, bytes]]:
+    """Yield the names and the bytes of files that show charts, as SVG and PNG."""
     import vl_convert
 
-    folder.mkdir(parents=True, exist_ok=True)
     for chart in charts:
         made = spec(chart, legend=True)
-        svg = folder / f"{chart.name}.svg"
-        svg.write_text(vl_convert.vegalite_to_svg(made), encoding="utf-8")
-        svg.with_suffix(".png").write_bytes(vl_convert.vegalite_to_png(made, scale=2))
+        yield f"{chart.name}.svg", vl_convert.vegalite_to_svg(made).encode()
+        yield f"{chart.name}.png", vl_convert.vegalite_to_png(made, scale=2)
 
 
 def slug(name: str) -> str:

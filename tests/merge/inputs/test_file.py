@@ -25,7 +25,7 @@ from farm_merge.merge.inputs.file import (
     opened,
     require_unchanged,
 )
-from farm_merge.merge.inputs.file import snapshot as snapshot_of
+from farm_merge.merge.inputs.snapshot import snapshot as snapshot_of
 from farm_merge.sqlite import sqlite3
 from tests.conftest import as_nobody, content, query, write_shard
 from tests.merge.checks import snapshot
@@ -248,7 +248,7 @@ def test_a_snapshot_of_a_damaged_file_is_refused_by_its_name(file):
 
 
 def test_a_run_that_keeps_readers_out_for_good_is_left_alone(file, monkeypatch):
-    monkeypatch.setattr("farm_merge.merge.inputs.file._PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("farm_merge.merge.inputs.snapshot._PATIENCE_SECONDS", 0)
     with closing(sqlite3.connect(str(file), isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StillWrittenError, match="keeps readers out"):
@@ -296,3 +296,15 @@ def test_pages_are_copied_of_files_that_this_sqlite_could_have_made(change, graf
     assert has_graftable_pages(found, 0, 1 << 20) == graftable
     assert not has_graftable_pages(found, 8193, 1 << 20)
     assert not has_graftable_pages(found, 0, 8191)
+
+
+def test_a_file_that_takes_more_work_than_its_size_explains_is_refused(file, monkeypatch):
+    monkeypatch.setattr("farm_merge.merge.inputs.file._MOST_STEPS", 5_000_000)
+    counting = "WITH RECURSIVE t (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < {}) SELECT count(*) FROM t"
+    with opened(look_at(file)) as connection:
+        connection.execute(counting.format(1000)).fetchall()
+    with (
+        pytest.raises(ShardError, match=r"SQLite cannot read it \(interrupted\)"),
+        opened(look_at(file)) as connection,
+    ):
+        connection.execute(counting.format(10**9)).fetchall()

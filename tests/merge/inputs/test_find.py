@@ -139,8 +139,9 @@ def test_the_output_is_never_an_input(folder, database):
     output = put(database, folder / "exp.db")
     put(database, folder / "a.db")
     (folder / "link.db").symlink_to(output)
-    ours = [folder / ".exp.db.partial", folder / ".exp.db.work" / "x.db"]
-    for path in ours:
+    ours = [folder / ".exp.db.partial", folder / ".exp.db.a.work" / "x.db"]
+    others = [folder / ".other.db.b.work" / name for name in ("lock", "partial", "x.db")]
+    for path in (*ours, *others):
         put(database, path)
     found = find_inputs([folder], output=output)
     assert found.files == (folder / "a.db",)
@@ -148,10 +149,10 @@ def test_the_output_is_never_an_input(folder, database):
     for named in (output, folder / "link.db", folder / "*.db"):
         with pytest.raises(OutputError, match="is the output, and named among the inputs"):
             find_inputs([folder / "a.db", named], output=output)
-    # What another merge works with is somebody's.
-    assert reasons(find_inputs([folder], output=folder / "other.db")) == {
-        ".exp.db.partial": "is hidden",
-    }
+    # What is not certainly a merge's is somebody's.
+    found = find_inputs([folder], output=folder / "another.db")
+    assert reasons(found) == {".exp.db.partial": "is hidden"}
+    assert {*found.files} == {folder / ".exp.db.a.work" / "x.db", folder / "a.db", output}
 
 
 def test_a_packed_file_is_a_database_by_what_it_holds(folder, database):

@@ -12,8 +12,9 @@ import xxhash
 from farm_merge.errors import InvalidOptionError, ShardError, StillWrittenError
 from farm_merge.merge import inspect_shard, merge_shards
 from farm_merge.merge.inputs import inspect
-from farm_merge.merge.inputs.file import look_at, snapshot
+from farm_merge.merge.inputs.file import look_at
 from farm_merge.merge.inputs.inspect import inspect_briefly, inspect_file
+from farm_merge.merge.inputs.snapshot import snapshot
 from farm_merge.merge.options import Options
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query

@@ -64,7 +64,7 @@ def test_a_run_that_keeps_readers_out_costs_only_itself(
     live, writer, make_shard, tmp_path, monkeypatch
 ):
     """In rollback mode a transaction that spilled holds everybody off until it ends."""
-    monkeypatch.setattr("farm_merge.merge.inputs.file._PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("farm_merge.merge.inputs.snapshot._PATIENCE_SECONDS", 0)
     writer(live, "DELETE", 2000)
     report = merge_shards([live, make_shard("a")], tmp_path / "exp.db", include_running=True)
     (left,) = report.left_out

@@ -149,3 +149,48 @@ def test_metadata_that_is_no_utf_8_arrives(make_shard, tmp_path, engine, column)
     merge_shards([path], tmp_path / "exp.db", engine=engine)
     found = query(tmp_path / "exp.db", f"SELECT typeof({column}), hex({column}) FROM simulations")
     assert found == [("text", "FF61")]
+
+
+def edited(path, *changes, encoding="UTF-16le"):
+    """Make a database whose schema says what SQLite would not have written."""
+    write(path, "CREATE TABLE t (x)", "CREATE TABLE v (x)", "INSERT INTO t VALUES ('ä')",
+          encoding=encoding)  # fmt: skip
+    with closing(sqlite3.connect(str(path), isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        for change in changes:
+            connection.execute(f"UPDATE sqlite_schema SET {change}")
+        connection.execute("PRAGMA schema_version = 99")
+    return path
+
+
+@pytest.mark.parametrize("root", [0, 3])
+def test_a_module_does_not_run_however_its_statement_is_written(tmp_path, root):
+    source = edited(
+        tmp_path / "run.db",
+        f"sql = 'CREATE  VIRTUAL TABLE v USING fts5(x)', rootpage = {root} WHERE name = 'v'",
+    )
+    twin = tmp_path / "twin.db"
+    try:
+        merge_shards([source], tmp_path / "exp.db")
+        transcode(file_uri(source, mode="ro"), twin)
+    except (ShardError, sqlite3.DatabaseError):
+        return  # it may be refused, too
+    assert query(tmp_path / "exp.db", "SELECT x FROM t") == [("ä",)]
+    made = query(twin, "SELECT name FROM sqlite_schema WHERE name LIKE 'v%'")
+    assert made == [("v",)]  # and none of the tables that the module makes
+
+
+def test_two_statements_in_one_are_refused_by_name(tmp_path):
+    source = edited(tmp_path / "run.db", "sql = 'CREATE TABLE t(x); DROP TABLE t' WHERE name = 't'")
+    with pytest.raises(ShardError, match=r"run\.db: SQLite cannot read it"):
+        merge_shards([source], tmp_path / "exp.db")
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le"])
+def test_a_name_with_a_nul_is_refused_by_name(tmp_path, encoding):
+    nul = "cast(x'740074' AS TEXT)" if encoding == "UTF-8" else "cast(x'740000007400' AS TEXT)"
+    source = edited(
+        tmp_path / "run.db", f"name = {nul}, tbl_name = {nul} WHERE name = 't'", encoding=encoding
+    )
+    with pytest.raises(ShardError, match=r"run\.db: "):
+        merge_shards([source], tmp_path / "exp.db")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from farm_merge.errors import InvalidOptionError, OutputError
 from farm_merge.merge import audit, merge_shards
-from farm_merge.merge.write.archive import archive_inputs
+from farm_merge.merge.write.archive import archive_inputs, finish_moves
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 
@@ -108,3 +112,84 @@ def test_companions_move_with_their_file(tmp_path):
         "run.db", "run.db-journal", "run.db-shm", "run.db-wal",
     ]  # fmt: skip
     assert [it.name for it in tmp_path.iterdir() if it.is_file()] == ["run.db-other"]
+
+
+# A move that is stopped
+
+
+def kill_at(number, paths, folder):
+    """Archive in a process that is killed at its so-manieth change of a folder."""
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from farm_merge.merge.write.archive import archive_inputs\n"
+        "seen = 0\n"
+        "def audit(event, args):\n"
+        "    global seen\n"
+        "    if event in {'os.link', 'os.rename', 'os.remove', 'os.symlink'}:\n"
+        "        if 'run.db' in str(args[0]) or 'run.db' in str(args[1:2]):\n"
+        "            seen += 1\n"
+        "            if seen == int(sys.argv[1]):\n"
+        "                os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(audit)\n"
+        "archive_inputs(map(Path, sys.argv[3:]), Path(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", script, str(number), str(folder), *map(str, paths)]
+    return subprocess.run(command, check=False).returncode
+
+
+def test_a_database_and_its_wal_are_never_apart_and_the_next_run_finishes(tmp_path):
+    for number in range(1, 8):
+        path, folder = tmp_path / str(number) / "run.db", tmp_path / str(number) / "done"
+        wal = path.with_name("run.db-wal")
+        make(path, wal)
+        contents = {"run.db": path.read_text(), "run.db-wal": wal.read_text()}
+        code = kill_at(number, [path], folder)
+        for place in (path.parent, folder):
+            assert not (place / "run.db").exists() or (place / "run.db-wal").exists()
+        assert path.exists() or (folder / "run.db").exists()
+        finish_moves([wal] if wal.exists() and not path.exists() else [], folder)
+        archive_inputs([path] if path.exists() else [], folder)
+        assert {it.name: it.read_text() for it in folder.iterdir()} == contents
+        assert [it.name for it in path.parent.iterdir()] == ["done"]
+        if code == 0:
+            break
+    assert number > 3
+
+
+def test_the_same_merge_finishes_a_move(make_shard, tmp_path):
+    shard = make_shard("a")
+    merge_shards([tmp_path / "shards"], tmp_path / "exp.db")
+    (tmp_path / "done").mkdir()
+    for name in ("a.db", "a.db-wal"):
+        (tmp_path / "done" / name).write_bytes(shard.read_bytes())
+    (tmp_path / "shards" / "a.db-wal").write_bytes(shard.read_bytes())
+    (tmp_path / "shards" / "b.db-wal").write_text("another's")
+    shard.unlink()
+    make_shard("c")
+    merge_shards([tmp_path / "shards"], tmp_path / "exp.db", archive=tmp_path / "done",
+                 on_bad_shard="skip")  # fmt: skip
+    assert [it.name for it in (tmp_path / "shards").iterdir()] == ["b.db-wal"]
+
+
+def test_on_another_file_system_a_file_is_copied_whole(tmp_path, monkeypatch):
+    def no_links(*_, **__):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr("farm_merge.merge.write.archive.os.link", no_links)
+    path = tmp_path / "run.db"
+    make(path, tmp_path / "run.db-wal")
+    os.utime(path, ns=(5, 7))
+    archive_inputs([path], tmp_path / "done")
+    assert sorted(it.name for it in (tmp_path / "done").iterdir()) == ["run.db", "run.db-wal"]
+    assert (tmp_path / "done" / "run.db").stat().st_mtime_ns == 7
+    assert [it.name for it in tmp_path.iterdir()] == ["done"]
+
+
+def test_a_link_is_archived_as_a_link_that_leads_to_its_file(tmp_path):
+    make(tmp_path / "data" / "run.db")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "run.db").symlink_to("../data/run.db")
+    archive_inputs([tmp_path / "in" / "run.db"], tmp_path / "deep" / "done")
+    assert (tmp_path / "deep" / "done" / "run.db").read_text() == str(tmp_path / "data" / "run.db")
+    assert [*(tmp_path / "in").iterdir()] == []

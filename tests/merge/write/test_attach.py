@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from farm_merge.errors import OutputError
+from farm_merge.errors import OutputError, ShardError
 from farm_merge.merge import merge_shards
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write import attach
@@ -28,7 +28,7 @@ def test_verification_by_content_sees_what_counting_does_not(make_shard, tmp_pat
     monkeypatch.setattr(attach, "copy_rows", dishonest)
     shard = make_shard("a")
     merge_shards([shard], tmp_path / "counts.db")
-    with pytest.raises(OutputError, match="table agents: the output differs"):
+    with pytest.raises(ShardError, match=r"a\.db: .*table agents: the output differs"):
         merge_shards([shard], tmp_path / "content.db", verify="content")
     assert not (tmp_path / "content.db").exists()
 
@@ -54,7 +54,7 @@ def test_a_simulation_that_does_not_add_up_is_named(path, changes):
         require_counts(connection, "a", counts, counts)
         require_counts(connection, "a", [], {"AGENT_STATES": 12})
         wrong = {**counts, **changes}
-        with pytest.raises(OutputError, match=r"simulation 'a', table .*Please report this"):
+        with pytest.raises(OutputError, match=r"simulation 'a', table .*nothing of it was kept"):
             require_counts(connection, "a", counts, wrong)
         with pytest.raises(OutputError, match="table agents: 0 rows in the shard, 3 in the output"):
             require_counts(connection, "a", ["agents"], {})

@@ -1,0 +1,161 @@
+"""Output: what may become an experiment database, and how one is read, built and extended."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from farm_merge.errors import OutputError
+from farm_merge.schema import SCHEMA_VERSION, is_current, is_experiment
+from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri, make_disposable, sqlite3
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = [
+    "building",
+    "existing_output",
+    "read_output",
+    "require_experiment",
+    "require_free",
+    "require_usable",
+    "settle",
+    "settle_output",
+    "writing",
+]
+
+
+def require_usable(output: Path) -> None:
+    """Refuse an output that cannot become, or is not, an experiment database of today's schema.
+
+    Raises:
+        OutputError: With what is in the way, and the remedy.
+    """
+    if output.exists():
+        _require_current(output)
+    else:
+        require_free(output)
+
+
+def require_free(output: Path) -> None:
+    """Refuse a name under which a new database would not be what it is.
+
+    Raises:
+        OutputError: With what is in the way, and the remedy.
+    """
+    if output.is_symlink() and not output.exists():
+        raise OutputError(
+            "is a link that points nowhere", path=output, remedy="remove it or mend it"
+        )
+    for suffix in COMPANION_SUFFIXES:
+        beside = output.with_name(output.name + suffix)
+        if beside.exists() or beside.is_symlink():
+            raise OutputError(
+                "is there without its database, and SQLite would replay it over the new one",
+                path=beside,
+                remedy="move it away, or put its database back",
+            )
+
+
+def require_experiment(output: Path) -> None:
+    """Refuse an output that cannot become, or is not, an experiment database.
+
+    Raises:
+        OutputError: With what is in the way, and the remedy.
+    """
+    require_usable(output)
+    if not output.exists():
+        return
+    with read_output(output) as connection:
+        if not is_experiment(connection):
+            raise OutputError(
+                "is the shard of a simulation, and a merge would put the others into it",
+                path=output,
+                remedy=f"choose another output: farm-merge {output} … -o NEW.db",
+            )
+
+
+def _require_current(output: Path) -> None:
+    if not output.is_file():
+        raise OutputError("not a regular file, so it cannot be the output", path=output)
+    try:
+        with read_output(output) as connection:
+            if is_current(connection):
+                return
+        why = ""
+    except sqlite3.DatabaseError as exc:
+        why = f" ({exc})"
+    raise OutputError(
+        "not an experiment database of today's schema"
+        f" (version {SCHEMA_VERSION}){why}, so it can be an input, but not an output",
+        path=output,
+        remedy=f"choose another: farm-merge {output} … -o NEW.db",
+    )
+
+
+@contextmanager
+def read_output(output: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that only reads the output, as any other reader would."""
+    # Not mode=ro: the WAL of a killed merge has to be recovered before it can be read.
+    with closing(connect(file_uri(output, mode="rw"), read_only=True)) as connection:
+        yield connection
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file in what SQLite or the system raises against writing it.
+
+    Raises:
+        OutputError: In the place of their errors.
+    """
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise OutputError(f"SQLite cannot write it ({exc})", path=path) from exc
+    except OSError as exc:
+        raise OutputError(f"cannot be written ({exc.strerror or exc})", path=path) from exc
+    except MemoryError as exc:
+        raise OutputError("there is not enough memory to write it", path=path) from exc
+
+
+@contextmanager
+def building(partial: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to a database that nobody else can have open, and nobody would miss."""
+    with closing(connect(file_uri(partial))) as connection:
+        make_disposable(connection)
+        # Without a journal, to roll back what was spilled from the cache would destroy the file:
+        # an input that turns out damaged must cost itself alone.
+        connection.execute("PRAGMA main.journal_mode=MEMORY")
+        connection.execute("PRAGMA cache_size=-65536")
+        yield connection
+
+
+@contextmanager
+def existing_output(output: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that extends an existing database; its readers go on reading (WAL)."""
+    with closing(connect(file_uri(output, mode="rw"))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield connection
+        finally:
+            settle(connection)
+
+
+def settle_output(output: Path) -> None:
+    """Make one file again of a database that a killed merge left in WAL mode."""
+    with closing(connect(file_uri(output, mode="rw"))) as connection:
+        if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            settle(connection)
+
+
+def settle(connection: sqlite3.Connection) -> None:
+    """Move the WAL into the file and leave the file alone, unless others have it open."""
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=1000")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.OperationalError:
+        pass  # it stays in WAL mode, which is as safe; the last one to close it cleans up

@@ -1,0 +1,1 @@
+"""Real files are changed in their structure, and merged: `make fuzz`."""
