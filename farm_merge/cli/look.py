@@ -235,8 +235,11 @@ def _print_info(facts: dict[str, Any]) -> None:
     rows = [
         {"table": name, "rows": f"{table['rows']:,}", "bytes": _bytes(table["size_bytes"])}
         for name, table in facts["tables"].items()
+        if table["rows"]
     ]
     print_table(["table", "rows", "bytes"], rows)
+    if empty := [name for name, table in facts["tables"].items() if not table["rows"]]:
+        click.echo(f"empty: {', '.join(empty)}")
     for experiment_id, experiment in facts["experiments"].items():
         name = "" if experiment["name"] == experiment_id else f" ({experiment['name']})"
         click.echo(f"experiment {experiment_id}{name}: {experiment['simulations']:,} simulations")

@@ -419,7 +419,11 @@ class DataLogger:
                 raise InvalidRecordError(f"table {table}: a row has not {len(columns)} values")
             by_column = dict(zip(columns, zip(*taken, strict=True), strict=bool(taken)))
         if taken:
-            self._add_rows(table, by_column, key, len(taken))
+            try:
+                self._add_rows(table, by_column, key, len(taken))
+            except InvalidRecordError:
+                self.refused.rows["log_many"] += len(taken) - 1  # one is counted as any call is
+                raise
 
     def _add_rows(
         self,

@@ -26,8 +26,6 @@ __all__ = ["run_all"]
 _AHEAD = 2
 """Runs that a process has, or has next."""
 
-Simulate = "Callable[[str, BatchRun], None]"
-
 
 def run_all(
     simulate: Callable[[str, BatchRun], None],

@@ -33,6 +33,7 @@ _ROW_NAMES = frozenset({"id", "rownumber", "originalsimulationid"})
 _AGENTFARMS = {
     "agents": {"death_time"},
     "agent_actions": {"action_type", "reward"},
+    "health_incidents": {"cause"},
     "resource_states": {"resource_id"},
     "simulation_config": {"config_data"},
 }
@@ -43,6 +44,9 @@ _MOST_VALUES = 12
 
 _COLUMNS_AT_ONCE = 400
 """SQLite returns 2,000 columns at most."""
+
+
+Kind = Literal["runs", "steps", "agents", "events"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Shape:
     """
 
     table: str
-    kind: Literal["runs", "steps", "agents", "events"]
+    kind: Kind
     step: str | None = None
     agent: str | None = None
     numbers: tuple[str, ...] = ()
@@ -151,19 +155,38 @@ def _shape(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> Sh
         for name in columns
         if name not in {"simulation_id", step, agent} and plain_name(name) not in _ROW_NAMES
     ]
+    kind = _kind(connection, table, step, agent, ids, is_keyed=keys == {"simulation_id", step})
+    if kind == "agents":
+        others = [name for name in others if not name.endswith("_id")]
+    numbers: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    if kind != "events":
+        at = step if kind == "agents" else None
+        numbers, texts = _columns(connection, table, others, first, at)
+    return Shape(table, kind, step, agent, numbers, () if kind == "steps" else texts)
+
+
+def _kind(
+    connection: sqlite3.Connection,
+    table: str,
+    step: str | None,
+    agent: str | None,
+    ids: Sequence[str],
+    *,
+    is_keyed: bool,
+) -> Kind:
+    """Return what the rows of a table are, by what repeats in them.
+
+    Of agents, the first simulation shows it, since there are many.
+    """
     if step and agent:
-        values = [name for name in others if not name.endswith("_id")]
-        return Shape(
-            table, "agents", step, agent, *_columns(connection, table, values, first, step)
-        )
-    if step and (
-        keys == {"simulation_id", step}
-        or not any(_repeats(connection, table, step, simulation_id) for simulation_id in ids)
-    ):
-        return Shape(table, "steps", step, None, _columns(connection, table, others, first)[0])
-    if not step and _is_row_a_run(connection, table):
-        return Shape(table, "runs", None, None, *_columns(connection, table, others, first))
-    return Shape(table, "events", step, agent)
+        first = _first_with_rows(connection, table, ids)
+        repeats = first is not None and _repeats(connection, table, (step, agent), first)
+        return "events" if repeats else "agents"
+    if step:
+        repeats = not is_keyed and any(_repeats(connection, table, (step,), it) for it in ids)
+        return "events" if repeats else "steps"
+    return "runs" if _is_row_a_run(connection, table) else "events"
 
 
 def _named(columns: Iterable[str], names: frozenset[str]) -> str | None:
@@ -183,11 +206,13 @@ def _is_number(connection: sqlite3.Connection, table: str, column: str, simulati
     return kind in {"integer", "real"}
 
 
-def _repeats(connection: sqlite3.Connection, table: str, step: str, simulation_id: str) -> bool:
-    """Return whether a simulation has several rows of one step."""
+def _repeats(
+    connection: sqlite3.Connection, table: str, columns: Iterable[str], simulation_id: str
+) -> bool:
+    """Return whether a simulation has several rows with the same values."""
     (repeats,) = connection.execute(
-        f"SELECT count(*) > count(DISTINCT {quoted(step)}) FROM {quoted(table)}"
-        " WHERE simulation_id = ?",
+        f"SELECT EXISTS (SELECT 1 FROM {quoted(table)} WHERE simulation_id = ?"
+        f" GROUP BY {', '.join(map(quoted, columns))} HAVING count(*) > 1)",
         (simulation_id,),
     ).fetchone()
     return bool(repeats)

@@ -122,6 +122,14 @@ def test_what_does_not_fit_is_refused_and_counted(tmp_path, table, values, messa
     assert query(tmp_path / "run.db", "SELECT x FROM t") == [(1,)]
 
 
+def test_every_row_of_a_refused_call_is_counted(tmp_path):
+    db = SimulationDatabase(tmp_path / "run.db")
+    with pytest.raises(InvalidRecordError):
+        db.logger.log_many("t", [{"x": 1}, {"x": 2}, {"x": object()}])
+    with pytest.raises(RefusedRowsError, match="3 rows were refused"):
+        db.close()
+
+
 def test_a_key_that_is_there_costs_only_its_row(tmp_path):
     db = SimulationDatabase(tmp_path / "run.db")
     db.logger.log_many("t", [(1, 2, "a"), (1, 3, "b")], key=("x", "y"), columns=("x", "y", "v"))

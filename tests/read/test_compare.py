@@ -150,6 +150,18 @@ def test_the_tables_of_any_model_are_compared_by_what_their_rows_are(tmp_path):
     assert grouped.loc[(1, "final_model.gini"), "mean"] == 4.5
 
 
+def test_what_agents_do_more_than_once_a_step_are_events(tmp_path):
+    for sql in (
+        "CREATE TABLE bids (step INT, agent INT, price REAL)",
+        "INSERT INTO bids VALUES (0, 1, 2), (1, 1, 2), (1, 1, 3)",
+    ):
+        query(tmp_path / "run.db", sql)
+    merge_shards([tmp_path / "run.db"], tmp_path / "exp.db")
+    found = compare_simulations(tmp_path / "exp.db")
+    assert result_columns(found) == ["rows_bids"]
+    assert list(found["rows_bids"]) == [3]
+
+
 @pytest.mark.parametrize("metric", ["model.gini", "gini"])
 def test_a_metric_is_chosen_by_its_table_and_column(tmp_path, metric):
     found = compare_simulations(write_foreign_runs(tmp_path), metrics=[metric])
