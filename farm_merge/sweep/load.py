@@ -43,7 +43,7 @@ def load(name: str, folder: str) -> Callable[..., Any]:
 
 
 def _let_find(module: str, folder: str) -> None:
-    """Let Python look into a folder first, if it has the module: all others would be hidden, too."""
+    """Let Python look into a folder first if it has the module; its others hide Python's, too."""
     has_it = any((Path(folder) / name).exists() for name in (module, f"{module}.py"))
     if has_it and folder not in sys.path:
         sys.path.insert(0, folder)
