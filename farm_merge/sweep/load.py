@@ -29,9 +29,8 @@ def load(name: str, folder: str) -> Callable[..., Any]:
     Raises:
         FarmMergeError: If it is not there.
     """
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
     place, _, attribute = name.partition(":")
+    _let_find(place.partition(".")[0], folder)
     try:
         module = importlib.import_module(place)
     except ModuleNotFoundError as exc:
@@ -41,6 +40,13 @@ def load(name: str, folder: str) -> Callable[..., Any]:
     except ValueError as exc:
         raise _error(name, "it is written as package.module:function") from exc
     return _callable(name, module, attribute)
+
+
+def _let_find(module: str, folder: str) -> None:
+    """Let Python look into a folder first if it has the module; its others hide Python's, too."""
+    has_it = any((Path(folder) / name).exists() for name in (module, f"{module}.py"))
+    if has_it and folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def _callable(name: str, module: ModuleType, attribute: str) -> Callable[..., Any]:

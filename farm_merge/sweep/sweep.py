@@ -18,7 +18,7 @@ from farm_merge.sweep.collect import Collector, Experiment
 from farm_merge.sweep.executors import ExecutorCrew
 from farm_merge.sweep.processes import ProcessCrew
 from farm_merge.sweep.resume import find_runs
-from farm_merge.sweep.shards import Jobs, shard_path
+from farm_merge.sweep.shards import Jobs, remove_leftovers, shard_path
 from farm_merge.sweep.store import changes_of_design, store_design
 from farm_merge.sweep.tally import Tally
 
@@ -125,6 +125,9 @@ def run_sweep(
             jobs.code,
             tolerant=on_conflict != "error",
         )
+        if any(folder.glob(".*.running*")):  # a power failure may take a rename back
+            for run in runs.at(found.present):
+                remove_leftovers(folder, run)
         notes = (*changes_of_design(output, sweep), *found.notes)
         tally = Tally(len(runs), max_failures, retries, progress, present=len(found.present))
         with ExitStack() as stack:

@@ -121,6 +121,13 @@ def test_a_function_of_the_file_s_own_folder_is_found(tmp_path: Path) -> None:
     assert query(tmp_path / "exp.db", "SELECT total_agents FROM simulation_steps") == [(1,), (2,)]
 
 
+def test_a_folder_that_does_not_have_the_model_hides_no_module(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('experiment_id = "a"\nsteps = 1\n')
+    (tmp_path / "json.py").write_text("raise ImportError\n")
+    load_sweep(tmp_path / "a.toml")
+    assert str(tmp_path) not in sys.path
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
