@@ -41,7 +41,7 @@ sweep: $(VENV)/installed ## Simulate in parallel, merge, show what came out (SWE
 	$(BIN)/farm-merge report $(OUT) --output $(OUT:.db=.html)
 
 test: $(VENV)/installed-dev ## Run the tests
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n auto $(PYTEST)
 
 faults: $(VENV)/installed-dev ## Kill and refuse every command at its calls to the disk (long; POINTS=40)
 	$(BIN)/python -m tests.faults.harness --points $(POINTS)

@@ -47,7 +47,7 @@ class _Grouped(click.Command):
         records = {param.name: record for param in chosen if (record := param.get_help_record(ctx))}
         for question, names in _QUESTIONS.items():
             with formatter.section(question):
-                formatter.write_dl([records.pop(name) for name in names])
+                formatter.write_dl([records.pop(name) for name in names if name in records])
         with formatter.section("What is shown"):
             formatter.write_dl(list(records.values()))
 

@@ -17,7 +17,7 @@ from farm_merge.merge import merge_shards
 from farm_merge.mesa.design import design_runs
 from farm_merge.mesa.processes import run_all
 from farm_merge.mesa.results import result_rows
-from farm_merge.mesa.shards import present_runs, simulate_run, tidied_shards
+from farm_merge.mesa.shards import close_shards, present_runs, simulate_run, tidied_shards
 from farm_merge.publish import locked
 
 if TYPE_CHECKING:
@@ -115,14 +115,17 @@ def batch_run(
     with locked(folder / "batch", partial(_refuse, folder)):
         present = present_runs(runs, output, folder)
         due = [run for run in runs if run.simulation_id not in present]
-        failed = run_all(
-            simulate,
-            due,
-            number_processes or os.cpu_count() or 1,
-            lambda: present_runs(runs, output, folder),
-            total=len(runs),
-            shows_progress=display_progress,
-        )
+        try:
+            failed = run_all(
+                simulate,
+                due,
+                number_processes or os.cpu_count() or 1,
+                lambda: present_runs(runs, output, folder),
+                total=len(runs),
+                shows_progress=display_progress,
+            )
+        finally:
+            close_shards()
         paths = tidied_shards(folder, runs)
         if not paths and not output.exists():
             reason = failed[0][1] if failed else "there are none"

@@ -20,7 +20,6 @@ __all__ = [
     "MODEL_VARS",
     "collector_of",
     "described",
-    "index_names",
     "log_agents",
     "log_model",
     "log_tables",
@@ -28,13 +27,13 @@ __all__ = [
     "plain_step",
     "seed_of",
     "steps_of",
-    "type_table",
 ]
 
 MODEL_VARS, AGENT_VARS = "model_vars", "agent_vars"
 
 _PLAIN = frozenset({bool, int, float, str, bytes, type(None)})
 _LARGEST = 2**63 - 1
+_ROWS_AT_ONCE = 5_000
 
 
 def collector_of(model: Any) -> Any:
@@ -118,7 +117,7 @@ def steps_of(model: Any) -> list[int | float]:
     return list(range(first, first + number))
 
 
-def index_names(reporters: Iterable[str], *names: str) -> tuple[str, ...]:
+def _index_names(reporters: Iterable[str], *names: str) -> tuple[str, ...]:
     """Return names for the columns of an index that no reporter has."""
     taken = {str(reporter).lower() for reporter in reporters}
     free = []
@@ -129,7 +128,7 @@ def index_names(reporters: Iterable[str], *names: str) -> tuple[str, ...]:
     return tuple(free)
 
 
-def type_table(agent_type: type) -> str:
+def _type_table(agent_type: type) -> str:
     """Return the table of the reporters of a type of agents."""
     return f"{AGENT_VARS}_{agent_type.__name__}"
 
@@ -144,7 +143,7 @@ def log_model(logger: DataLogger, collector: Any, steps: Sequence[int | float], 
         first: Which of them is the first that is not logged.
     """
     reporters = [str(name) for name in collector.model_vars]
-    (step,) = index_names(reporters, "step")
+    (step,) = _index_names(reporters, "step")
     columns = [steps[first:], *(values[first:] for values in collector.model_vars.values())]
     _log(logger, MODEL_VARS, (step, *reporters), columns)
 
@@ -163,7 +162,7 @@ def log_agents(logger: DataLogger, collector: Any, wanted: Callable[[int | float
     by_type = collector._agenttype_records  # noqa: SLF001
     for agent_type, functions in collector.agenttype_reporters.items():
         of_type = ((step, found.get(agent_type, ())) for step, found in by_type.items())
-        _log_records(logger, type_table(agent_type), [*functions], of_type, wanted)
+        _log_records(logger, _type_table(agent_type), [*functions], of_type, wanted)
 
 
 def _log_records(
@@ -173,13 +172,17 @@ def _log_records(
     records: Iterable[tuple[Any, Sequence[tuple[Any, ...]]]],
     wanted: Callable[[int | float], bool],
 ) -> None:
-    index = index_names(reporters, "step", "agent_id")
+    index = _index_names(reporters, "step", "agent_id")
+    names = (*index, *reporters)
+    waiting: list[tuple[Any, ...]] = []
     for step, rows in records:
         number = plain_step(step)
-        if rows and wanted(number):
-            _, *columns = zip(*rows, strict=True)
-            steps = (number,) * len(rows)
-            _log(logger, table, (*index, *reporters), [steps, *columns], key=index)
+        if wanted(number):
+            waiting += [(number, *row[1:]) for row in rows]
+        if len(waiting) >= _ROWS_AT_ONCE:
+            _log(logger, table, names, [*zip(*waiting, strict=True)], key=index)
+            waiting.clear()
+    _log(logger, table, names, [*zip(*waiting, strict=True)], key=index)
 
 
 def log_tables(logger: DataLogger, collector: Any, first: Callable[[str], int]) -> None:
@@ -218,10 +221,16 @@ def _storable(columns: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
     """Yield columns in which everything can be stored; what SQLite does not know becomes text."""
     for column in columns:
         types = set(map(type, column))
-        if types <= _PLAIN and int not in types:
+        if types <= _PLAIN and (int not in types or _fit(column)):
             yield column
         else:
             yield [_storable_value(value) for value in column]
+
+
+def _fit(column: Iterable[Any]) -> bool:
+    """Return whether SQLite stores all integers of a column as such."""
+    numbers = [value for value in column if type(value) is int]
+    return max(numbers) <= _LARGEST and min(numbers) >= -_LARGEST
 
 
 def _storable_value(value: Any) -> Any:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
 
-__all__ = ["Recorder", "record"]
+    from farm_merge.database import SimulationWriter
+
+__all__ = ["Recorder", "record", "write_collected"]
 
 
 def record(
@@ -36,8 +38,6 @@ def record(
     simulation_id: str | None = None,
     experiment_id: str | None = None,
     status: str = "completed",
-    results_summary: Mapping[str, Any] | None = None,
-    agents_at: Callable[[int | float], bool] | None = None,
 ) -> Path:
     """Write what a model has collected into a shard.
 
@@ -50,8 +50,6 @@ def record(
         simulation_id: Its name; the file's stem by default.
         experiment_id: The experiment it belongs to.
         status: How the run ended.
-        results_summary: Stored with it, beside its last step.
-        agents_at: Whether the agents of a step are written; of all by default.
 
     Returns:
         The path.
@@ -61,15 +59,34 @@ def record(
         SimulationExistsError: If the shard has that simulation.
         OutputError: If it cannot be written.
     """
-    collector = collector_of(model)
-    steps = steps_of(model)
+    collector_of(model)
     with _database(model, path, parameters, seed, simulation_id, experiment_id) as database:
-        log_model(database.logger, collector, steps, 0)
-        log_agents(database.logger, collector, agents_at or (lambda _: True))
-        log_tables(database.logger, collector, lambda _: 0)
-        summary = {"steps": plain_step(model.steps), **(results_summary or {})}
-        database.update_simulation_status(status, summary)
+        write_collected(database, model, status)
     return Path(path)
+
+
+def write_collected(
+    database: SimulationWriter,
+    model: Any,
+    status: str,
+    summary: Mapping[str, Any] | None = None,
+    agents_at: Callable[[int | float], bool] | None = None,
+) -> None:
+    """Write what a model has collected, and that its run has ended.
+
+    Args:
+        database: Where.
+        model: The model, after its run.
+        status: How it ended.
+        summary: Stored with it, beside its last step.
+        agents_at: Whether the agents of a step are written; of all by default.
+    """
+    collector, logger = collector_of(model), database.logger
+    log_model(logger, collector, steps_of(model), 0)
+    log_agents(logger, collector, agents_at or (lambda _: True))
+    log_tables(logger, collector, lambda _: 0)
+    steps = {"steps": plain_step(model.steps)}
+    database.update_simulation_status(status, {**steps, **(summary or {})})
 
 
 class Recorder:

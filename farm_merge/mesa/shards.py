@@ -6,24 +6,30 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.config import DatabaseConfig
+from farm_merge.database import SimulationWriter
+from farm_merge.database.opening import close_database, open_database, open_session
 from farm_merge.errors import ConflictError, FarmMergeError
 from farm_merge.housekeeping import remove_simulations
-from farm_merge.mesa.collected import collector_of, steps_of
-from farm_merge.mesa.recorder import record
+from farm_merge.mesa.collected import collector_of, seed_of, steps_of
+from farm_merge.mesa.recorder import write_collected
 from farm_merge.mesa.results import chosen_steps, is_modern
+from farm_merge.publish import settle_output
 from farm_merge.read.open import reading
 from farm_merge.read.where import parsed_parameters
+from farm_merge.sqlite import file_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from farm_merge.mesa.design import BatchRun
+    from farm_merge.sqlite import sqlite3
 
-__all__ = ["present_runs", "simulate_run", "tidied_shards"]
+__all__ = ["close_shards", "present_runs", "simulate_run", "tidied_shards"]
 
-_own: dict[tuple[Path, str], Path] = {}
-"""The shard of this process, by folder and batch."""
+_open: dict[tuple[Path, str], tuple[Path, sqlite3.Connection]] = {}
+"""The shard of this process, by folder and batch. It stays open from one run to the next."""
 
 
 def simulate_run(
@@ -45,16 +51,32 @@ def simulate_run(
     while model.running and model.steps < last:
         model.step()
     wanted = {*chosen_steps(steps_of(model), model.steps, run.period, modern=is_modern(collector))}
-    shard = _own.setdefault((folder, batch), folder / f"{uuid.uuid4().hex}.db")
-    record(
-        model,
-        shard,
-        parameters=run.record,
-        simulation_id=run.simulation_id,
+    path, connection = _shard(folder, batch)
+    with SimulationWriter(
+        connection,
+        lambda: open_session(file_uri(path)),
+        None,
+        run.simulation_id,
+        path=str(path),
         experiment_id=experiment_id,
-        results_summary=run.limits,
-        agents_at=wanted.__contains__,
-    )
+        parameters=run.record,
+        seed=seed_of(model),
+    ) as database:
+        write_collected(database, model, "completed", run.limits, wanted.__contains__)
+
+
+def _shard(folder: Path, batch: str) -> tuple[Path, sqlite3.Connection]:
+    if (folder, batch) not in _open:
+        path = folder / f"{uuid.uuid4().hex}.db"
+        _open[folder, batch] = path, open_database(path, DatabaseConfig())
+    return _open[folder, batch]
+
+
+def close_shards() -> None:
+    """Close the shards that this process wrote; other processes end, and theirs are settled."""
+    while _open:
+        _, connection = _open.popitem()[1]
+        close_database(connection)
 
 
 def present_runs(runs: Sequence[BatchRun], output: Path, folder: Path) -> set[str]:
@@ -88,6 +110,7 @@ def tidied_shards(folder: Path, runs: Iterable[BatchRun]) -> list[Path]:
     ours = {run.simulation_id for run in runs}
     shards = []
     for path in _shards(folder):
+        settle_output(path)  # its process ended without closing it
         found = list(_registered(path))
         partial = [name for name, status, *_ in found if status != "completed" and name in ours]
         if partial:

@@ -153,6 +153,8 @@ def varied_parameters(frame: pd.DataFrame) -> list[str]:
 def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the results of parameter sets, over their repetitions.
 
+    Simulations that failed and left nothing are in no set: their counts of 0 are no results.
+
     Args:
         frame: What `compare_simulations` returned.
         by: Parameters that make a set, with or without `parameters.` in front; by default
@@ -171,6 +173,9 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
 
     names = varied_parameters(frame) if by is None else [_parameter(frame, name) for name in by]
     results = [name for name in result_columns(frame) if pd.api.types.is_numeric_dtype(frame[name])]
+    if "status" in frame:
+        left_nothing = frame[results].fillna(0).eq(0).all(axis=1)
+        frame = frame[~(left_nothing & frame["status"].eq("failed"))]
     long = frame[[*names, *results]].melt(id_vars=names, var_name="result")
     # Groups stay in the order of their values, results in that of the columns.
     long["result"] = pd.Categorical(long["result"], results)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.read.where import plain_name
 from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import column_types, quoted, table_names
 
@@ -148,7 +149,7 @@ def _shape(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> Sh
     others = [
         name
         for name in columns
-        if name not in {"simulation_id", step, agent} and _plain(name) not in _ROW_NAMES
+        if name not in {"simulation_id", step, agent} and plain_name(name) not in _ROW_NAMES
     ]
     if step and agent:
         values = [name for name in others if not name.endswith("_id")]
@@ -166,11 +167,7 @@ def _shape(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> Sh
 
 
 def _named(columns: Iterable[str], names: frozenset[str]) -> str | None:
-    return next((name for name in columns if _plain(name) in names), None)
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "").replace(" ", "")
+    return next((name for name in columns if plain_name(name) in names), None)
 
 
 def _first_with_rows(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> str | None:

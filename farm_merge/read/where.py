@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["chosen_simulations", "flat_parameters", "parsed_parameters", "selection"]
+__all__ = ["chosen_simulations", "flat_parameters", "parsed_parameters", "plain_name", "selection"]
 
 _COMPARISON = re.compile(r"\s*([^<>=!~]+?)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _REGISTRY_COLUMNS = frozenset({"simulation_id", "experiment_id", "status", "seed", "git_commit"})
+_STEP_NAMES = frozenset({"stepnumber", "step", "timestep", "tick"})
 _OPERATORS = {"==": "=", "=": "=", "!=": "IS NOT", "~": "LIKE"}
 
 
@@ -68,13 +69,20 @@ def selection(
     if simulations is not None and "simulation_id" in columns:
         terms.append("simulation_id IN (SELECT value FROM json_each(:simulations))")
         values["simulations"] = json.dumps(list(simulations))
-    if steps is not None and "step_number" in columns:
-        terms.append("step_number >= :first AND step_number < :end")
+    step = next((name for name in columns if plain_name(name) in _STEP_NAMES), None)
+    if steps is not None and step is not None:
+        name = quoted(step)
+        terms.append(f"{name} >= :first AND {name} < :end")
         values |= {"first": steps.start, "end": steps.stop}
         if steps.step != 1:
-            terms.append("(step_number - :first) % :stride = 0")
+            terms.append(f"({name} - :first) % :stride = 0")
             values["stride"] = steps.step
     return (f" WHERE {' AND '.join(terms)}" if terms else ""), values
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name as it is compared with what columns are usually called."""
+    return name.lower().replace("_", "").replace(" ", "")
 
 
 def parsed_parameters(text: str | None) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from farm_merge.errors import FarmMergeError
 from farm_merge.merge import merge_shards
 from farm_merge.sweep.failures import Failure, forget_failures, record_failures
 from farm_merge.sweep.shards import remove_leftovers
@@ -113,7 +112,7 @@ class Collector:
         self._closing = False
         self._watched = _Watched()
         self._thread = threading.Thread(target=self._work, name="farm-merge collector")
-        self.error: FarmMergeError | None = None
+        self.error: Exception | None = None
         self.seconds = 0.0
         self.outcomes: dict[Path, Outcome] = {}
 
@@ -150,7 +149,7 @@ class Collector:
                 self._rest(max(_LEAST_REST_SECONDS, _REST * took))
         except _StoppedError:
             pass
-        except FarmMergeError as exc:
+        except Exception as exc:  # noqa: BLE001  (the merge at the end meets it again, and raises)
             self.error = exc
 
     def _next(self) -> list[Path | Failure]:

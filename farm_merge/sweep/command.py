@@ -20,8 +20,8 @@ from farm_merge.errors import FarmMergeError
 from farm_merge.schema import LEDGER, SHARD_MARK, now
 from farm_merge.sqlite import connect, file_uri, transaction
 from farm_merge.sweep.csv_tables import database_of_csv
+from farm_merge.sweep.load import digest_of
 from farm_merge.sweep.nearest import with_nearest
-from farm_merge.sweep.simulators import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +97,7 @@ class CommandSimulator:
         """
         started, files = now(), files_of(path)
         files.mkdir()
-        shard = files / "shard.db"
+        shard = files / ".shard.db"  # hidden, so that no search of the folder takes it for a run
         values = {
             **run.parameters,
             "seed": run.seed,

@@ -18,13 +18,13 @@ from pydantic import (
 )
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.sweep.command import CommandSimulator
 from farm_merge.sweep.csv_tables import rows_of_csv
-from farm_merge.sweep.names import LONGEST_ID, Value, abbreviations, digest_number
+from farm_merge.sweep.kinds import simulator_of
+from farm_merge.sweep.names import LONGEST_ID, Value, abbreviations, digest_number, run_id
 from farm_merge.sweep.points import Point, Points
 from farm_merge.sweep.runs import Plan, Runs
 from farm_merge.sweep.samples import Sample  # noqa: TC001  (pydantic reads the annotations)
-from farm_merge.sweep.simulators import BUILT_IN, FunctionSimulator
+from farm_merge.sweep.simulators import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ class Sweep(BaseModel):
         name: Of the experiment, for people.
         description: Of the experiment, for people.
         simulation: The function that simulates: "package.module:function", called with
-            `(db, parameters, seed)`; the built-in model by default.
+            `(db, parameters, seed)`, or "mesa:package.module:Model"; the built-in model by default.
         command: A command line that simulates, instead.
         steps: The parameter `steps` of every run; the built-in model needs it.
         repetitions: Runs of every parameter set.
@@ -117,9 +117,10 @@ class Sweep(BaseModel):
         except FarmMergeError as exc:
             raise ValueError(exc.message()) from exc
         self._require_one_place()
-        runs = self.runs()
-        ids = np.fromiter((digest_number(run.simulation_id) for run in runs), np.uint64, len(runs))
-        if len(np.unique(ids)) < len(runs):
+        points = self.points()
+        short = abbreviations(points[0])
+        ids = (digest_number(run_id(short, point, 1)) for point in points)
+        if len(np.unique(np.fromiter(ids, np.uint64, len(points)))) < len(points):
             raise ValueError("two parameter sets get the same simulation_id; round less")
         if not context.get("is_stored"):
             self._require_parameters()
@@ -181,8 +182,8 @@ class Sweep(BaseModel):
         """Return what simulates the runs."""
         folder = str(self._folder.resolve())
         if self.command is not None:
-            return CommandSimulator(self.command, folder)
-        return FunctionSimulator(self.simulation, folder)
+            return simulator_of("command", self.command, folder)
+        return simulator_of("simulation", self.simulation, folder)
 
     def runs(self) -> Runs:
         """Return every run, in the order of the design; none of them is kept."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.database.opening import naming
 from farm_merge.database.provenance import provenance
 from farm_merge.database.registry import stored_json
 from farm_merge.merge.tables.structure import read_structure
@@ -115,7 +116,7 @@ def record_failures(output: Path, experiment_id: str, failures: Sequence[Failure
     with _written(output) as connection:
         connection.execute(
             "INSERT OR IGNORE INTO experiments (experiment_id, name, creation_date, status)"
-            " VALUES (?, ?, ?, 'running')",
+            " VALUES (?, ?, ?, 'completed')",
             (experiment_id, experiment_id, now()),
         )
         for failure in failures:
@@ -140,7 +141,8 @@ def forget_failures(output: Path, simulation_ids: Iterable[str]) -> None:
         return
     ids = (json.dumps(list(simulation_ids)),)
     them = f"simulations WHERE simulation_id IN (SELECT value FROM json_each(?)) AND {_IS_FAILURE}"
-    with read_output(output) as connection:
+    require_experiment(output)
+    with naming(output), read_output(output) as connection:
         if not connection.execute(f"SELECT EXISTS (SELECT 1 FROM {them})", ids).fetchone()[0]:
             return
     with _written(output) as connection:
@@ -162,7 +164,7 @@ _OUTCOME = {"end_time", "status", "results_summary"}
 @contextmanager
 def _written(output: Path) -> Iterator[sqlite3.Connection]:
     """Yield an experiment database in a transaction; it is made if there is none."""
-    with locked(output, lambda _: None):
+    with locked(output, lambda _: None), naming(output):
         require_experiment(output)
         if output.exists():
             with existing_output(output) as connection, transaction(connection, "IMMEDIATE"):

@@ -12,10 +12,9 @@ from farm_merge.digest import digest_simulations
 from farm_merge.errors import FarmMergeError
 from farm_merge.read.open import reading
 from farm_merge.sweep.code import code_of
-from farm_merge.sweep.command import CommandSimulator
+from farm_merge.sweep.kinds import simulator_of
 from farm_merge.sweep.runs import Run
 from farm_merge.sweep.shards import Jobs, shard_path, simulate_run
-from farm_merge.sweep.simulators import FunctionSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,10 +101,9 @@ def _stored(path: Path, simulation_id: str) -> dict[str, Any]:
 
 def _simulator(path: Path, row: Mapping[str, Any], folder: str) -> Simulator:
     code = row["code"]
-    if "command" in code:
-        return CommandSimulator(code["command"], folder)
-    if "simulation" in code:
-        return FunctionSimulator(code["simulation"], folder)
+    for kind in ("command", "simulation"):
+        if kind in code:
+            return simulator_of(kind, code[kind], folder)
     raise FarmMergeError("was not made by a sweep, so what simulated it is unknown", path=path)
 
 

@@ -33,7 +33,6 @@ __all__ = [
     "remove_leftovers",
     "shard_path",
     "simulate_run",
-    "temporary_path",
     "this_worker",
 ]
 

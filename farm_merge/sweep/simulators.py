@@ -1,4 +1,4 @@
-"""Simulators: what a run is simulated by, a function or a command line.
+"""Simulators: what a run is simulated by; here, a function.
 
 The built-in model is a function like any other. Simulators are values that can be sent to any
 process: what they load, they load where they run.
@@ -6,35 +6,27 @@ process: what they load, they load where they run.
 
 from __future__ import annotations
 
-import importlib
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from farm_merge.config import DatabaseConfig
 from farm_merge.database import SimulationDatabase
-from farm_merge.errors import FarmMergeError
-from farm_merge.sweep.nearest import with_nearest
+from farm_merge.sweep.load import load, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from types import ModuleType
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from farm_merge.sweep.runs import Run
 
-__all__ = ["BUILT_IN", "FunctionSimulator", "Simulator", "digest_of"]
+__all__ = ["BUILT_IN", "FunctionSimulator", "Simulator"]
 
 BUILT_IN = "farm_merge.sweep.builtin:simulate"
 """The simulation of a sweep that names none."""
 
 _UNPUBLISHED = DatabaseConfig(journal_mode="MEMORY", synchronous="OFF")
 """How a shard is written that nobody sees before it is complete, and then synced once."""
-
-_ADAPTERS = {"mesa": ("farm_merge.mesa", "simulation_of")}
-"""By the first word of `"mesa:package.module:Model"`, what makes a function of the rest."""
 
 
 class Simulator(Protocol):
@@ -85,8 +77,7 @@ class FunctionSimulator:
     """A function that is called with a database, the parameters and the seed.
 
     Attributes:
-        label: "package.module:function", or what an adapter makes a function of:
-            "mesa:package.module:Model".
+        label: "package.module:function".
         folder: Where modules are looked for first.
     """
 
@@ -104,7 +95,7 @@ class FunctionSimulator:
         Raises:
             FarmMergeError: If it is not there.
         """
-        self._function()
+        load(self.label, self.folder)
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Let `check_parameters` of the function's module refuse parameters, if it has that.
@@ -112,19 +103,18 @@ class FunctionSimulator:
         Raises:
             FarmMergeError: With the name of the parameter.
         """
-        module = sys.modules[self._function().__module__]
+        module = sys.modules[load(self.label, self.folder).__module__]
         check = getattr(module, "check_parameters", None)
         if check is not None:
             check(parameters)
 
     def source(self) -> str:
         """Return a digest of the file that the function is in."""
-        file = getattr(sys.modules[self._function().__module__], "__file__", None)
-        return digest_of([file] if file else [])
+        return source_of(load(self.label, self.folder))
 
     def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:
         """Call the function with an open shard."""
-        function = self._function()
+        function = load(self.label, self.folder)
         with SimulationDatabase(
             path,
             settings=DatabaseConfig() if safely else _UNPUBLISHED,
@@ -134,44 +124,3 @@ class FunctionSimulator:
             seed=run.seed,
         ) as database:
             function(database, dict(run.parameters), run.seed)
-
-    def _function(self) -> Callable[..., object]:
-        if self.folder not in sys.path:
-            sys.path.insert(0, self.folder)
-        kind, _, rest = self.label.partition(":")
-        if kind in _ADAPTERS and ":" in rest:
-            module, name = _ADAPTERS[kind]
-            made: Callable[..., object] = self._found(module, name)(rest)
-            return made
-        return self._found(kind, rest)
-
-    def _found(self, module_name: str, name: str) -> Callable[..., Any]:
-        module = self._module(module_name)
-        function = getattr(module, name, None)
-        if not callable(function):
-            callables = (it for it, value in vars(module).items() if callable(value))
-            raise self._error(with_nearest(f"{module_name} has no {name!r}", name, callables))
-        found: Callable[..., Any] = function
-        return found
-
-    def _module(self, name: str) -> ModuleType:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as exc:
-            if exc.name and not f"{name}.".startswith(f"{exc.name}."):
-                raise  # something that the model itself imports
-            raise self._error(f"there is no module {exc.name}") from exc
-        except ValueError as exc:
-            raise self._error("it is written as package.module:function") from exc
-
-    def _error(self, reason: str) -> FarmMergeError:
-        return FarmMergeError(f"simulation {self.label!r}: {reason}")
-
-
-def digest_of(files: Iterable[str | Path]) -> str:
-    """Return a digest of the content of files, those that cannot be read left out."""
-    digest = blake2b(digest_size=16)
-    for file in files:
-        with suppress(OSError):
-            digest.update(Path(file).read_bytes())
-    return digest.hexdigest()

@@ -205,3 +205,20 @@ def test_files_that_were_joined_are_compared_with_their_part_of_the_run(tmp_path
         problem.rpartition(" in ")[2] for problem in audit(output, sources, **options).problems
     ]
     assert differing == ["log, t", "log"]
+
+
+def test_wide_tables_of_a_joined_simulation_are_compared(tmp_path):
+    names = ", ".join(f"c{number}" for number in range(1500))
+    sources = [
+        write(
+            tmp_path / f"rank_{rank}.db",
+            f"CREATE TABLE wide ({names})",
+            f"INSERT INTO wide (c0, c1499) VALUES ({rank}, 1)",
+        )
+        for rank in (1, 2)
+    ]
+    merge_shards(sources, tmp_path / "exp.db", simulation_id="run", join=True)
+    assert audit(tmp_path / "exp.db", sources).problems == ()
+    query(tmp_path / "exp.db", "UPDATE wide SET c1499 = 1.0 WHERE c0 = 2")
+    (problem,) = audit(tmp_path / "exp.db", sources).problems
+    assert "rank_2.db [run]: differs" in problem

@@ -106,6 +106,30 @@ def test_whole_numbers_of_a_real_column_stay_real_when_it_loses_its_type(tmp_pat
         assert found == [("0.5",), ("1.0",), ("1",), ("3",)]
 
 
+def test_a_table_takes_its_name_from_an_index_of_the_output(tmp_path):
+    output = tmp_path / "exp.db"
+    create = "CREATE TABLE t (k INTEGER PRIMARY KEY, v)"
+    first = write(
+        tmp_path / "a.db", create, "CREATE INDEX u ON t (v)", "INSERT INTO t VALUES (1, 2)"
+    )
+    merge_checked(output, first)
+    for name, tables in (("b", [create, "CREATE TABLE u (x)"]), ("c", ["CREATE TABLE t_u (x)"])):
+        merge_checked(
+            output,
+            write(
+                tmp_path / f"{name}.db",
+                *tables,
+                f"INSERT INTO {tables[-1].split()[2]} VALUES (5)",
+            ),
+        )
+    assert query(output, "SELECT x FROM u") == [(5,)]
+    assert query(output, "SELECT x FROM t_u") == [(5,)]
+    (index,) = query(
+        output, "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 't'"
+    )
+    assert index[0] not in {"u", "t_u"}
+
+
 def test_a_strict_table_of_the_output_takes_what_other_files_have(tmp_path):
     """Whatever their types are, and whatever is STRICT."""
     output = tmp_path / "exp.db"

@@ -10,7 +10,7 @@ from farm_merge.errors import ShardError
 from farm_merge.merge import Action, audit, merge_shards, plan_merge
 from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query
-from tests.merge.checks import typed
+from tests.merge.checks import merge_checked, typed
 from tests.merge.damage import swap_pointers
 from tests.merge.eras import write
 from tests.merge.pages.raw import Raw
@@ -358,3 +358,38 @@ def test_an_index_out_of_order_costs_no_row_of_a_table_with_rowids(tmp_path, mer
     raw.save()
     output = merge(source)
     assert query(output, "SELECT count(*), count(DISTINCT b) FROM t") == [(900, 900)]
+
+
+def test_a_table_that_is_too_wide_is_refused_by_name(tmp_path):
+    """SQLite allows 2,000 columns, and a merge adds simulation_id and row_number."""
+    for columns, fits in ((1998, True), (1999, False)):
+        path = tmp_path / f"{columns}.db"
+        names = ", ".join(f"c{number}" for number in range(columns))
+        write(path, f"CREATE TABLE wide ({names})", "INSERT INTO wide (c0) VALUES (1)")
+        if fits:
+            merge_checked(tmp_path / "exp.db", path)
+            copy = tmp_path / "copies" / path.name  # compared with what is there
+            copy.parent.mkdir()
+            query(path, "VACUUM INTO ?", str(copy))
+            for value, action in ((None, Action.ALREADY_MERGED), (5, Action.SKIP)):
+                query(copy, "UPDATE wide SET c1997 = ?", value)
+                report = merge_shards([copy], tmp_path / "exp.db", on_conflict="skip",
+                                      simulation_id="1998")  # fmt: skip
+                assert [it.action for it in report.simulations] == [action]
+            continue
+        with pytest.raises(ShardError, match=r"1999\.db: table wide: .*too many columns"):
+            merge_shards([path], tmp_path / "exp.db")
+
+
+def test_a_file_of_virtual_tables_alone_is_refused_with_a_way_on(tmp_path):
+    path = write(
+        tmp_path / "search.db",
+        "CREATE VIRTUAL TABLE notes USING fts5 (line)",
+        "INSERT INTO notes VALUES ('one line')",
+    )
+    with pytest.raises(ShardError, match=r"no table of data but virtual ones.*: notes, ") as caught:
+        merge_shards([path], tmp_path / "exp.db")
+    assert "CREATE TABLE … AS SELECT" in str(caught.value)
+    query(path, "CREATE TABLE kept AS SELECT rowid AS number, * FROM notes")
+    merge_checked(tmp_path / "exp.db", path)
+    assert query(tmp_path / "exp.db", "SELECT number, line FROM kept") == [(1, "one line")]

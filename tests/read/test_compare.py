@@ -42,6 +42,16 @@ def test_repetitions_are_grouped_with_students_confidence_interval(four_runs):
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high))
 
 
+def test_a_run_that_failed_and_left_nothing_is_in_no_group(four_runs):
+    before = group_repetitions(compare_simulations(four_runs))
+    query(
+        four_runs,
+        "INSERT INTO simulations (simulation_id, status, parameters, simulation_db_path)"
+        " SELECT 'record', 'failed', parameters, '' FROM simulations WHERE simulation_id = 'b1'",
+    )
+    assert group_repetitions(compare_simulations(four_runs)).equals(before)
+
+
 def test_a_single_run_has_no_confidence_interval(four_runs):
     found = group_repetitions(compare_simulations(four_runs, ["simulation_id=a1"]))
     row = found[found["result"] == "final_total_agents"].iloc[0]

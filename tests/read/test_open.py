@@ -17,6 +17,7 @@ from farm_merge.sqlite import sqlite3
 from tests.conftest import content
 from tests.conftest import query as ask
 from tests.limits import open_folder, without_write_permission
+from tests.read.foreign import write_foreign_runs
 
 KILLED = """
 import os, signal, sqlite3, sys
@@ -124,6 +125,13 @@ def test_a_statement_that_fails_midway_is_an_error(four_runs):
         query(four_runs, "SELECT abs(-9223372036854775807 - 1)") as (_, rows),
     ):
         list(rows)
+
+
+def test_steps_are_chosen_in_any_models_tables(tmp_path):
+    output = write_foreign_runs(tmp_path)
+    assert list(frame(output, "model", "run_1", range(1, 3))["Step"]) == [1, 2]
+    assert list(frame(output, "sheep", "run_1", range(0, 3, 2))["Step"]) == [0, 2, 2]
+    assert len(frame(output, "trades", "run_2", range(1, 3))) == 2  # it has no steps
 
 
 def test_a_database_that_is_being_made_is_reported_as_that(tmp_path):

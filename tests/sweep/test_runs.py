@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 
 import pytest
@@ -37,12 +36,12 @@ def test_a_part_of_the_runs_is_computed_as_they_are() -> None:
     assert list(runs[1::3].at([0, 2])) == [runs[1], runs[7]]
 
 
-def test_a_hundred_thousand_runs_are_planned_in_seconds_and_in_flat_memory() -> None:
-    started = time.perf_counter()
+def test_a_hundred_thousand_runs_take_no_memory() -> None:
     tracemalloc.start()
-    design = of_model("count", grid={"n": list(range(100)), "x": list(range(100))}, repetitions=10)
-    assert sum(run.repetition == 1 for run in design.runs()) == 10_000
+    design = of_model("count", grid={"n": list(range(50)), "x": list(range(40))}, repetitions=50)
+    runs = design.runs()
+    assert len(runs) == 100_000
+    assert sum(run.repetition == 1 for run in runs[::25]) == 2_000
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 8 * 2**20
-    assert time.perf_counter() - started < 120
+    assert peak < 2**20

@@ -115,9 +115,12 @@ def inspect_briefly(file: InputFile) -> Input | None:
 def _read_whole(reading: Reading, file: InputFile, digest: str, options: Options) -> Input:
     ids = simulation_ids(reading)
     traits = read_traits(reading, ids)
-    mapping = map_file(reading.structure, reading.kind, traits)
+    try:
+        mapping = map_file(reading.structure, reading.kind, traits)
+    except ShardError as exc:
+        raise ShardError(exc.reason, path=file.path, table=exc.table, remedy=exc.remedy) from exc
     if all(table.target in METADATA_TABLES for table in mapping.tables):
-        raise ShardError("holds no table of data", path=file.path)
+        raise _holds_no_data(reading)
     keep = None if options.on_duplicate_row == "error" else options.on_duplicate_row
     rows = read_rows(reading, mapping, ids, traits, keep, options.on_orphan_rows)
     problems = list(rows.problems)
@@ -146,6 +149,17 @@ def _read_whole(reading: Reading, file: InputFile, digest: str, options: Options
         notes=(*_not_carried(reading), *_notes_on(rows.choices)),
         contents=Contents(digest, tuple(rows.counts[name] for name in found), rows.choices),
         has_history=has_history(reading),
+    )
+
+
+def _holds_no_data(reading: Reading) -> ShardError:
+    virtual = reading.structure.virtual
+    if not virtual:
+        return ShardError("holds no table of data", path=reading.path)
+    return ShardError(
+        f"holds no table of data but virtual ones, which are not carried: {', '.join(virtual)}",
+        path=reading.path,
+        remedy="copy what they hold into a table, with CREATE TABLE … AS SELECT",
     )
 
 

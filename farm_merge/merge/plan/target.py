@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import ShardError
@@ -302,10 +303,11 @@ class _Builder:
     def _place_indexes(self) -> None:
         """Give every index a free name; a UNIQUE one that not all files have is plain."""
         taken = set(self._tables)
+        self._rename_indexes(taken - set(self._have.tables))
         taken |= {folded(index.name) for found in self._indexes.values() for index in found}
         taken |= self._views
         for key, mappings in self._mappings.items():
-            have = self._have.indexes.get(key, ())
+            have = self._indexes.get(key, ())
             if key in today().tables and not self._alone:
                 continue
             shapes = [{_shape(index) for index in table.indexes} for table in mappings]
@@ -319,6 +321,17 @@ class _Builder:
                 taken.add(folded(name))
                 kept.append(replace(wanted, name=name))
             self._indexes[key] = kept
+
+    def _rename_indexes(self, new_tables: set[str]) -> None:
+        """Give indexes of the output other names that have those of tables it gains."""
+        for table, indexes in self._indexes.items():
+            taken = {*self._tables, *(folded(it.name) for it in chain(*self._indexes.values()))}
+            self._indexes[table] = [
+                replace(index, name=_free_name(index, taken | self._views))
+                if folded(index.name) in new_tables
+                else index
+                for index in indexes
+            ]
 
     def _loosened(
         self, index: IndexDefinition, shapes: list[set[tuple[object, ...]]]

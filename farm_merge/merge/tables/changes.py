@@ -38,9 +38,12 @@ def change(connection: sqlite3.Connection, have: Structure, want: Structure) -> 
         _redefine(connection, loosened.values())
         for table, definition in loosened.items():
             _keep_reals(connection, have.tables[table], definition)
-    for statement in table_changes(have, want, [it for it in want.tables if it not in loosened]):
-        connection.execute(statement)
-    for statement in index_changes(have, want):
+    others = [table for table in want.tables if table not in loosened]
+    for statement in (
+        *_dropped_indexes(have, want),  # first, since a new table may have the name of one
+        *table_changes(have, want, others),
+        *index_changes(have, want),
+    ):
         connection.execute(statement)
 
 
@@ -71,7 +74,7 @@ def table_changes(
 def index_changes(
     have: Structure, want: Structure, tables: Iterable[str] | None = None
 ) -> Iterator[str]:
-    """Yield the statements that give a database the indexes that it lacks, and no others.
+    """Yield the statements that give a database the indexes that it lacks.
 
     Args:
         have: What it has.
@@ -79,11 +82,16 @@ def index_changes(
         tables: Of which tables, by lower-case name; all by default.
     """
     for table in want.indexes if tables is None else tables:
-        present, wanted = have.indexes.get(table, ()), want.indexes.get(table, ())
-        yield from (
-            f"DROP INDEX main.{quoted(index.name)}" for index in present if index not in wanted
-        )
-        yield from (index.create() for index in wanted if index not in present)
+        present = have.indexes.get(table, ())
+        yield from (it.create() for it in want.indexes.get(table, ()) if it not in present)
+
+
+def _dropped_indexes(have: Structure, want: Structure) -> Iterator[str]:
+    """Yield the statements that take away the indexes that another database does not have."""
+    for table, wanted in want.indexes.items():
+        for index in have.indexes.get(table, ()):
+            if index not in wanted:
+                yield f"DROP INDEX main.{quoted(index.name)}"
 
 
 def redefinitions(have: Structure, want: Structure) -> Iterator[TableDefinition]:

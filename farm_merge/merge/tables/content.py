@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["common_keys", "differing_tables", "lacking_tables"]
 
+_MOST_COMPARED = 200
+"""Columns in one expression, which SQLite allows to be 1,000 deep."""
+
 
 def differing_tables(
     connection: sqlite3.Connection, simulation_id: str, left: Structure, right: Structure
@@ -63,15 +66,17 @@ def _differences(
     same_key = " AND ".join(f"r.{columns[key]} = l.{columns[key]}" for key in keys)
     # A collation may call keys equal that are not.
     values += [columns[key] for key in keys]
-    differs = "".join(
-        f" OR l.{value} COLLATE BINARY IS NOT r.{value} OR typeof(l.{value}) <> typeof(r.{value})"
-        for value in values
-    )
-    yield (
-        f"SELECT EXISTS (SELECT 1 FROM main.{name} AS l LEFT JOIN shard.{name} AS r"
-        f" ON r.simulation_id = l.simulation_id AND {same_key}"
-        f" WHERE l.simulation_id = :id AND (r.simulation_id IS NULL{differs}))"
-    )
+    for some in _batches(values):
+        differs = "".join(
+            f" OR l.{value} COLLATE BINARY IS NOT r.{value}"
+            f" OR typeof(l.{value}) <> typeof(r.{value})"
+            for value in some
+        )
+        yield (
+            f"SELECT EXISTS (SELECT 1 FROM main.{name} AS l LEFT JOIN shard.{name} AS r"
+            f" ON r.simulation_id = l.simulation_id AND {same_key}"
+            f" WHERE l.simulation_id = :id AND (r.simulation_id IS NULL{differs}))"
+        )
     # A column that only one side has makes a difference where it holds something.
     for schema, mine, theirs in (("main", columns, others), ("shard", others, columns)):
         for column in mine.keys() - theirs.keys():
@@ -118,7 +123,10 @@ def _lacking(table: str, left: TableDefinition | None, right: TableDefinition) -
             for key, column in columns.items()
             if key not in ignored
         ]
-        asked = ", ".join(f"{value} COLLATE BINARY, typeof({value})" for value in values)
+        types = (
+            " || ',' || ".join(f"typeof({value})" for value in some) for some in _batches(values)
+        )
+        asked = ", ".join([*(f"{value} COLLATE BINARY" for value in values), *types])
         # Equal rows are counted one by one, since EXCEPT takes them for one.
         return (
             f"SELECT {asked}, row_number() OVER (PARTITION BY {asked})"
@@ -126,6 +134,11 @@ def _lacking(table: str, left: TableDefinition | None, right: TableDefinition) -
         )
 
     return f"SELECT EXISTS ({rows('shard', brought)} EXCEPT {rows('main', present)})"
+
+
+def _batches(values: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(values), _MOST_COMPARED):
+        yield values[start : start + _MOST_COMPARED]
 
 
 def _ask(connection: sqlite3.Connection, question: str, simulation_id: str) -> bool:

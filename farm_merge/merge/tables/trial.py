@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from farm_merge.errors import ShardError
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.schema import create_schema
 from farm_merge.sqlite import connect, quoted, sqlite3
@@ -42,6 +43,9 @@ def accepted(candidates: Iterable[Candidate], *, alone: bool = False) -> list[Ca
     Args:
         candidates: Tables that today's schema does not have, of one database.
         alone: Whether there are no tables of today's schema beside them but the registry.
+
+    Raises:
+        ShardError: If SQLite makes no table of these columns at all; it names no file.
     """
     with closing(connect()) as connection:
         create_schema(connection, registry_only=alone)
@@ -62,7 +66,14 @@ def _made(connection: sqlite3.Connection, candidate: Candidate) -> Candidate:
     if reason is None:
         return candidate
     relaxed = _relaxed(candidate, reason)
-    connection.execute(relaxed.definition.create())
+    try:
+        connection.execute(relaxed.definition.create())
+    except sqlite3.Error as exc:
+        raise ShardError(
+            f"SQLite makes no such table with what a merge adds to its columns ({exc})",
+            table=candidate.definition.name,
+            remedy="split it into two tables of one key",
+        ) from exc
     return relaxed
 
 

@@ -179,7 +179,7 @@ def _distribution(runs: Runs, values: pd.DataFrame, metric: str) -> Chart:
     import numpy as np
     import pandas as pd
 
-    edges = np.histogram_bin_edges(values["value"], bins=_BINS)
+    edges = _edges(values["value"])
     shares = []
     for label, of_set in values.groupby("set", sort=False)["value"]:
         counts, _ = np.histogram(of_set, edges)
@@ -204,6 +204,16 @@ def _distribution(runs: Runs, values: pd.DataFrame, metric: str) -> Chart:
         line,
         is_small=True,
     )
+
+
+def _edges(values: pd.Series[Any]) -> Any:
+    """Return the edges of bins; those of whole numbers hold as many of these each."""
+    import numpy as np
+
+    if not (values % 1 == 0).all():
+        return np.histogram_bin_edges(values, bins=_BINS)
+    width = -(-(values.max() - values.min() + 1) // _BINS)
+    return np.arange(values.min() - 0.5, values.max() + 0.5 + width, width)
 
 
 def _colour(runs: Runs) -> Any:

@@ -1,0 +1,106 @@
+"""Mesa's models: each run makes one, steps it to its end, and records what it collects."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from farm_merge.errors import FarmMergeError
+from farm_merge.sweep.load import load, source_of
+from farm_merge.sweep.nearest import with_nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from farm_merge.sweep.runs import Run
+
+__all__ = ["MESA", "MesaSimulator"]
+
+MESA = "mesa:"
+"""How the name of one of Mesa's models begins."""
+
+_SEEDS = ("seed", "rng")
+
+
+@dataclass(frozen=True, slots=True)
+class MesaSimulator:
+    """A model of Mesa's, recorded while it runs.
+
+    Attributes:
+        label: "mesa:package.module:Model".
+        folder: Where modules are looked for first.
+    """
+
+    label: str
+    folder: str
+
+    @property
+    def kind(self) -> str:
+        """The key of the sweep file that names it."""
+        return "simulation"
+
+    def prepare(self) -> None:
+        """Import the model.
+
+        Raises:
+            FarmMergeError: If it is not there.
+        """
+        self._model_class()
+
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Refuse parameters that the model's `__init__` does not take, or lacks.
+
+        Raises:
+            FarmMergeError: With the name of the parameter.
+        """
+        if "steps" not in parameters:
+            raise FarmMergeError("steps is missing: when a run ends that has not stopped")
+        known = inspect.signature(self._model_class()).parameters
+        takes_any = any(it.kind is it.VAR_KEYWORD for it in known.values())
+        for name in parameters:
+            if name != "steps" and name not in known and not takes_any:
+                reason = f"{name} is no parameter of {self.label}"
+                raise FarmMergeError(with_nearest(reason, name, known))
+        for name, parameter in known.items():
+            is_needed = parameter.default is parameter.empty and parameter.kind in {
+                parameter.POSITIONAL_OR_KEYWORD,
+                parameter.KEYWORD_ONLY,
+            }
+            if is_needed and name not in {*parameters, *_SEEDS}:
+                raise FarmMergeError(f"{name} is missing: {self.label} needs it")
+
+    def source(self) -> str:
+        """Return a digest of the file that the model is in."""
+        return source_of(self._model_class())
+
+    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:  # noqa: ARG002
+        """Step a model until it stops, or as often as `steps`, and record it.
+
+        Args:
+            run: What to simulate.
+            experiment_id: What it belongs to.
+            path: Where the shard is made.
+            safely: What is recorded survives a kill in any case.
+        """
+        model_class = self._model_class()
+        arguments = {name: value for name, value in run.parameters.items() if name != "steps"}
+        seed = "seed" if "seed" in inspect.signature(model_class).parameters else "rng"
+        model = model_class(**arguments, **{seed: run.seed})
+        # A layer above this one: it is loaded where a sweep names it, as any model is.
+        recorder = import_module("farm_merge.mesa").Recorder(
+            model,
+            path,
+            parameters=run.record,
+            seed=run.seed,
+            simulation_id=run.simulation_id,
+            experiment_id=experiment_id,
+        )
+        with recorder:
+            while model.running and model.steps < run.parameters["steps"]:
+                model.step()
+
+    def _model_class(self) -> Any:
+        return load(self.label.removeprefix(MESA), self.folder)
