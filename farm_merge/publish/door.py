@@ -57,7 +57,7 @@ def publish_new(partial: Path, output: Path, *, links: bool | None = None) -> No
     Args:
         partial: The file.
         output: Its name, whose lock is held.
-        links: Whether the file system has hard links; None if that was not tried.
+        links: Whether it is linked, and stays where it is too; None if that is to be tried.
 
     Raises:
         OutputError: If there is something at `output`, or a companion that SQLite would replay;

@@ -11,7 +11,6 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
-from glob import escape
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import FarmMergeError
@@ -85,8 +84,6 @@ def remove_leftovers(folder: Path, run: Run) -> None:
     temporary = temporary_path(folder, run)
     files = files_of(temporary)
     shutil.rmtree(files, ignore_errors=True)
-    for workshop in folder.glob(f".{escape(temporary.name)}.*.work"):
-        shutil.rmtree(workshop, ignore_errors=True)
     for name in (
         *(temporary.name + suffix for suffix in ("", *COMPANION_SUFFIXES)),
         f"{files.name}.output",
@@ -158,9 +155,10 @@ def _publish(jobs: Jobs, run: Run, seconds: float) -> None:
             (str(shard), commit, json.dumps(code), json.dumps({"run": facts})),
         )
         connection.execute("PRAGMA journal_mode=DELETE")  # to read it shall leave nothing beside it
-    if not shard.exists():  # else another attempt of an executor was faster
-        publish_new(temporary, shard)  # the lock of the sweep is that of all its shards
-    temporary.unlink(missing_ok=True)
+    if shard.exists():  # another attempt of an executor was faster
+        temporary.unlink(missing_ok=True)
+    else:  # by a rename, which leaves nothing: the lock of the sweep is that of all its shards
+        publish_new(temporary, shard, links=False)
 
 
 def _peak_memory() -> int:

@@ -123,7 +123,9 @@ def _with_cheap_expressions(draft: _Draft) -> _Draft:
     for column in found.table.stored:
         draft = draft.filled(column.name, f"t.{quoted(column.name)}")
     lost = ", ".join(found.lost)
-    return draft.noted(f"table {draft.found.name}: not carried, since it may take long: {lost}")
+    return draft.noted(
+        f"table {draft.found.name}: not carried, since its cost is not known: {lost}"
+    )
 
 
 def _with_stored_columns(draft: _Draft, file: SourceTables) -> _Draft:

@@ -124,7 +124,9 @@ def affordable(table: TableDefinition, indexes: tuple[IndexDefinition, ...]) -> 
         *(f"column {name}" for name in sorted(dropped)),
         *(f"index {index.name}" for index in left),
         *(
-            f"an expression of column {after.name}"
+            f"how column {after.name} is computed"
+            if folded(after.name) in costly
+            else f"a constraint of column {after.name}"
             for after in columns
             if after != table.column(after.name)
         ),
