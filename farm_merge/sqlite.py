@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
@@ -57,6 +58,7 @@ def file_uri(path: str | PathLike[str], **parameters: str | int) -> str:
     return f"file:{encoded}?{query}" if query else f"file:{encoded}"
 
 
+@lru_cache(maxsize=4096)
 def quoted(name: str) -> str:
     """Return an identifier in quotes, as sqlite-utils does; importing that costs 0.3 seconds."""
     return '"{}"'.format(name.replace('"', '""'))
