@@ -12,7 +12,6 @@ from farm_merge.cli import options
 from farm_merge.cli.show import (
     NOTHING_DONE,
     bar,
-    exit_on_error,
     print_json,
     print_rows,
 )
@@ -41,8 +40,7 @@ def sensitivity(
     """
     from farm_merge.sweep import sensitivity as analyse
 
-    with exit_on_error():
-        found = analyse(database, outcome, experiment_id=experiment_id, sql=sql)
+    found = analyse(database, outcome, experiment_id=experiment_id, sql=sql)
     if form == "json":
         print_json(asdict(found))
         return
@@ -75,7 +73,7 @@ def digest(
     """
     from farm_merge.digest import digest_simulations, store_digests
 
-    with exit_on_error(), bar("simulations") as progress:
+    with bar("simulations") as progress:
         digests = digest_simulations(database, simulations, where=where, progress=progress)
         changed = [it for it in digests if not it.is_as_stored]
         if store and not changed:
@@ -108,8 +106,7 @@ def rerun(database: Path, simulation: str, *, folder: str, as_json: bool) -> Non
     """
     from farm_merge.sweep import rerun_simulation
 
-    with exit_on_error():
-        found = rerun_simulation(database, simulation, folder=folder)
+    found = rerun_simulation(database, simulation, folder=folder)
     if as_json:
         print_json(asdict(found))
     else:

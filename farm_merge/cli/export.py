@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm_merge.cli import options
-from farm_merge.cli.show import bar, exit_on_error
+from farm_merge.cli.show import bar
 from farm_merge.errors import FarmMergeError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def export(
     from farm_merge.read.export import export_tables
 
     chosen = _steps(steps)
-    with exit_on_error(), ExitStack() as stack:
+    with ExitStack() as stack:
         exported = export_tables(
             databases,
             folder,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from farm_merge.cli import options
-from farm_merge.cli.show import bar, exit_on_error
+from farm_merge.cli.show import bar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,14 +39,13 @@ def describe(database: Path, *, source: Path, by: str, dry_run: bool) -> None:
     """
     from farm_merge.describe import describe_simulations, read_descriptions
 
-    with exit_on_error():
-        described = read_descriptions(source, by)
-        if dry_run:
-            for simulation_id, values in described.items():
-                pairs = ", ".join(f"{name}={value}" for name, value in values.items())
-                click.echo(f"would describe {simulation_id}: {pairs}")
-            return
-        others = describe_simulations(database, described)
+    described = read_descriptions(source, by)
+    if dry_run:
+        for simulation_id, values in described.items():
+            pairs = ", ".join(f"{name}={value}" for name, value in values.items())
+            click.echo(f"would describe {simulation_id}: {pairs}")
+        return
+    others = describe_simulations(database, described)
     rest = f", {others:,} others as they were" if others else ""
     click.echo(f"{database}: {len(described):,} simulations described{rest}")
 
@@ -64,7 +63,7 @@ def remove(
 
     if bool(simulations) == bool(where):
         raise click.UsageError("Name the simulations, or describe them with --where.")
-    with exit_on_error(), bar("simulations") as progress:
+    with bar("simulations") as progress:
         removed = remove_simulations(
             database, simulations, where=where, dry_run=dry_run, progress=progress
         )
@@ -83,7 +82,7 @@ def split(database: Path, *, folder: Path, by: str | None, dry_run: bool) -> Non
     """Write every simulation into a shard of its own; merging them gives the same content."""
     from farm_merge.housekeeping import split_database
 
-    with exit_on_error(), bar("files") as progress:
+    with bar("files") as progress:
         files = split_database(database, folder, by=by, dry_run=dry_run, progress=progress)
     for name, ids in files.items() if dry_run else ():
         click.echo(f"would write {folder / name}: {', '.join(ids)}")
@@ -99,12 +98,11 @@ def vacuum(database: Path, *, dry_run: bool) -> None:
     from farm_merge.housekeeping import vacuum_database
     from farm_merge.read.listing import describe_database
 
-    with exit_on_error():
-        if dry_run:
-            free = describe_database(database, check=False)["free_bytes"]
-            click.echo(f"{database}: about {free:,} bytes would be given back")
-            return
-        sizes = vacuum_database(database)
+    if dry_run:
+        free = describe_database(database, check=False)["free_bytes"]
+        click.echo(f"{database}: about {free:,} bytes would be given back")
+        return
+    sizes = vacuum_database(database)
     click.echo(f"{database}: {sizes.before:,} -> {sizes.after:,} bytes")
 
 
@@ -127,7 +125,7 @@ def archive(database: Path, *, output: Path | None, level: int, dry_run: bool) -
     if dry_run:
         click.echo(f"{packed}: would be made of {database.stat().st_size:,} bytes")
         return
-    with exit_on_error(), bar("B") as progress:
+    with bar("B") as progress:
         sizes = archive_database(database, packed, level=level, progress=progress)
     click.echo(f"{packed}: {sizes.before:,} -> {sizes.after:,} bytes, and read again")
 
@@ -145,7 +143,7 @@ def restore(archive: Path, *, output: Path) -> None:
     """Make a database of an archive again, if every byte of it is right."""
     from farm_merge.archive import restore_database
 
-    with exit_on_error(), bar("B") as progress:
+    with bar("B") as progress:
         size = restore_database(archive, output, progress=progress)
     click.echo(f"{output}: {size:,} bytes, as they were archived")
 

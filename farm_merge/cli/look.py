@@ -13,7 +13,6 @@ from farm_merge.cli.show import (
     NOTHING_DONE,
     SOME_LEFT_OUT,
     bar,
-    exit_on_error,
     print_frame,
     print_json,
     print_rows,
@@ -45,8 +44,7 @@ def list_(database: Path, *, where: tuple[str, ...], as_json: bool) -> None:
     """
     from farm_merge.read.listing import differing_parameters, list_simulations, shortened
 
-    with exit_on_error():
-        simulations = list_simulations(database, where)
+    simulations = list_simulations(database, where)
     if as_json:
         print_json(simulations)
         return
@@ -72,8 +70,7 @@ def info(database: Path, *, as_json: bool) -> None:
     """
     from farm_merge.read.listing import describe_database
 
-    with exit_on_error():
-        facts = describe_database(database)
+    facts = describe_database(database)
     if as_json:
         print_json(facts)
     else:
@@ -103,15 +100,14 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
         if not as_json:
             _print_inspection(source)
 
-    with exit_on_error():
-        found = find_inputs(options.with_stdin(paths))
-        for path in found.files:
-            try:
-                show(describe_input(inspect_shard(path, on_duplicate_row=on_duplicate_row)))
-            except ShardError as exc:
-                show(_problem(path, exc))
-        for path, error in found.others.items():
-            show(_problem(path, error))
+    found = find_inputs(options.with_stdin(paths))
+    for path in found.files:
+        try:
+            show(describe_input(inspect_shard(path, on_duplicate_row=on_duplicate_row)))
+        except ShardError as exc:
+            show(_problem(path, exc))
+    for path, error in found.others.items():
+        show(_problem(path, error))
     if as_json:
         print_json(described)
     bad = sum("problem" in source for source in described)
@@ -145,7 +141,7 @@ def verify(database: Path, shards: tuple[str, ...], *, as_json: bool, **chosen: 
     """
     from farm_merge.merge import audit
 
-    with exit_on_error(), bar("files") as progress:
+    with bar("files") as progress:
         report = audit(database, options.with_stdin(shards), progress=progress, **chosen)
     if as_json:
         print_json(asdict(report))
@@ -193,20 +189,19 @@ def compare(
         raise click.UsageError(
             "--where, --grouped, --by and --metric are for all simulations, not for two."
         )
-    with exit_on_error():
-        if simulations:
-            frame = compare_two(database, *simulations)
-        elif grouped or by:
-            frame = compare_simulations(database, where, metrics=metrics)
-            frame = group_repetitions(
-                _differing(frame) if form == "table" and not metrics else frame, by or None
-            )
-        else:
-            frame = compare_simulations(database, where, metrics=metrics)
-            if form == "table":
-                frame = _fitting(frame, None if metrics else _MOST_RESULTS)
-            frame = frame.reset_index()
-        print_frame(frame, form)
+    if simulations:
+        frame = compare_two(database, *simulations)
+    elif grouped or by:
+        frame = compare_simulations(database, where, metrics=metrics)
+        frame = group_repetitions(
+            _differing(frame) if form == "table" and not metrics else frame, by or None
+        )
+    else:
+        frame = compare_simulations(database, where, metrics=metrics)
+        if form == "table":
+            frame = _fitting(frame, None if metrics else _MOST_RESULTS)
+        frame = frame.reset_index()
+    print_frame(frame, form)
 
 
 @click.command()
@@ -224,7 +219,7 @@ def sql(database: Path, *, statement: str, parameter: tuple[str, ...], form: str
         if not equals:
             raise click.UsageError(f"--parameter takes NAME=VALUE, not {pair!r}.")
         values[name] = value
-    with exit_on_error(), query(database, statement, values) as (columns, rows):
+    with query(database, statement, values) as (columns, rows):
         print_rows(columns, rows, form)
 
 

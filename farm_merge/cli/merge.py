@@ -13,7 +13,6 @@ from farm_merge.cli.show import (
     NOTHING_DONE,
     SOME_LEFT_OUT,
     echo,
-    exit_on_error,
     merge_bar,
     print_json,
 )
@@ -157,7 +156,7 @@ def merge(
     if chosen["archive"] and chosen["verify"] == "none":
         raise click.UsageError("--archive moves only what is verified: not with --verify none")
     words = options.with_stdin(paths)
-    with exit_on_error(), merge_bar(hidden=quiet or as_json, lines=verbose) as progress:
+    with merge_bar(hidden=quiet or as_json, lines=verbose) as progress:
         if dry_run:
             planning = {name: chosen[name] for name in _PLANNING}
             plan = plan_merge(words, output, progress=progress, **planning)

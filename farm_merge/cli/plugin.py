@@ -12,6 +12,7 @@ from sqlite_utils import hookimpl
 
 from farm_merge.cli import options
 from farm_merge.cli.merge import COMMANDS
+from farm_merge.cli.show import exit_on_error
 
 __all__ = ["register_commands"]
 
@@ -27,8 +28,8 @@ def register_commands(cli: click.Group) -> None:
     output = click.Argument(["output"], type=options.new_file, metavar="DATABASE")
 
     def merge_shards(**chosen: Any) -> None:
-        context = click.get_current_context()
-        context.invoke(merge, **chosen)
+        with exit_on_error():
+            click.get_current_context().invoke(merge, **chosen)
 
     cli.add_command(
         type(merge)(

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from farm_merge.cli import options
-from farm_merge.cli.show import exit_on_error
 
 __all__ = ["COMMANDS"]
 
@@ -40,8 +39,7 @@ def report(
     """Make one page that shows an experiment; it needs no network, and can be mailed."""
     from farm_merge.read.report import write_report
 
-    with exit_on_error():
-        charts = write_report(database, output, plots=plots, where=where, metrics=metrics)
+    charts = write_report(database, output, plots=plots, where=where, metrics=metrics)
     click.echo(f"{output}: {charts} charts, {output.stat().st_size / 1e6:.1f} MB")
 
 

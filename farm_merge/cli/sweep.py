@@ -10,7 +10,7 @@ import click
 
 from farm_merge.cli import options
 from farm_merge.cli.merge import print_merge
-from farm_merge.cli.show import SOME_LEFT_OUT, exit_on_error, merge_bar, print_table, sweep_bar
+from farm_merge.cli.show import SOME_LEFT_OUT, merge_bar, print_table, sweep_bar
 
 if TYPE_CHECKING:
     from farm_merge.sweep import Engine, Outlook, SweepReport
@@ -95,33 +95,32 @@ def sweep(
 
     if fail_fast:
         chosen["max_failures"] = 1
-    with exit_on_error():
-        plan = load_sweep(sweep_file)
-        if dry_run:
-            _print_outlook(plan_sweep(plan, shards, output, workers=chosen["workers"]))
-            return
-        with (
-            engine(engine_name, workers=chosen["workers"], scheduler=scheduler) as executor,
-            sweep_bar() as runs,
-            merge_bar(hidden=False) as merged,
-        ):
-            report = run_sweep(
-                plan,
-                shards,
-                output,
-                executor=executor,
-                progress=runs,
-                merge_progress=merged,
-                **chosen,
-            )
-        if summary := summarize(output, plan):
-            print_table(list(summary[0]), summary[:_MOST_SHOWN])
-        if len(summary) > _MOST_SHOWN:
-            click.echo(f"… and {len(summary) - _MOST_SHOWN:,} other parameter sets")
-        for note in report.notes:
-            click.echo(f"note: {note}", err=True)
-        _print_failures(report)
-        print_merge(report.merge)
+    plan = load_sweep(sweep_file)
+    if dry_run:
+        _print_outlook(plan_sweep(plan, shards, output, workers=chosen["workers"]))
+        return
+    with (
+        engine(engine_name, workers=chosen["workers"], scheduler=scheduler) as executor,
+        sweep_bar() as runs,
+        merge_bar(hidden=False) as merged,
+    ):
+        report = run_sweep(
+            plan,
+            shards,
+            output,
+            executor=executor,
+            progress=runs,
+            merge_progress=merged,
+            **chosen,
+        )
+    if summary := summarize(output, plan):
+        print_table(list(summary[0]), summary[:_MOST_SHOWN])
+    if len(summary) > _MOST_SHOWN:
+        click.echo(f"… and {len(summary) - _MOST_SHOWN:,} other parameter sets")
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+    _print_failures(report)
+    print_merge(report.merge)
     sys.exit(SOME_LEFT_OUT if report.failed else 0)
 
 

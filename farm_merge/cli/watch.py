@@ -11,7 +11,7 @@ import click
 
 from farm_merge.cli import options
 from farm_merge.cli.merge import print_merge
-from farm_merge.cli.show import SOME_LEFT_OUT, exit_on_error
+from farm_merge.cli.show import SOME_LEFT_OUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,11 +56,10 @@ def watch(paths: tuple[str, ...], output: Path, **chosen: Any) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     left_out: set[Path] = set()
-    with exit_on_error():
-        for report in watch_shards(paths, output, stop=stop, **chosen):
-            left_out |= {left.path for left in report.left_out}
-            left_out -= set(report.in_output)
-            print_merge(report)
+    for report in watch_shards(paths, output, stop=stop, **chosen):
+        left_out |= {left.path for left in report.left_out}
+        left_out -= set(report.in_output)
+        print_merge(report)
     sys.exit(SOME_LEFT_OUT if left_out else 0)
 
 
