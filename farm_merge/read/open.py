@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ShardError
-from farm_merge.merge.inputs import snapshot
 from farm_merge.read.where import selection
 from farm_merge.schema import is_current
 from farm_merge.sqlite import column_types, connect, file_uri, quoted, sqlite3, table_names
@@ -68,6 +67,9 @@ def at_rest(database: str | PathLike[str], folder: Path, open_files: OpenFiles) 
     Raises:
         ShardError: As `reading` does, or if it changed meanwhile.
     """
+    # With the merge, which a list and a query do not need, and which takes longer than they do.
+    from farm_merge.merge.inputs import snapshot
+
     path = Path(database)
     with reading(path):
         pass  # it is one of ours, and nothing in it is half done

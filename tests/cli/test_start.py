@@ -49,6 +49,14 @@ def test_a_merge_a_list_and_a_query_come_without_pandas(make_shard, tmp_path):
     assert loaded(heavy, "sql", tmp_path / "exp.db", "SELECT 1") == "[]"
 
 
+def test_a_list_and_a_query_come_without_the_merge(run, make_shard, tmp_path):
+    """Its modules and NumPy take longer to load than a short list takes in all."""
+    run(make_shard("a"), "-o", "exp.db")
+    heavy = "numpy farm_merge.merge farm_merge.merge.inputs.file"
+    assert loaded(heavy, "list", tmp_path / "exp.db") == "[]"
+    assert loaded(heavy, "sql", tmp_path / "exp.db", "SELECT 1") == "[]"
+
+
 def test_the_module_is_the_command():
     found = subprocess.run(
         [sys.executable, "-m", "farm_merge", "--version"],
