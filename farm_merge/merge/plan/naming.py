@@ -87,13 +87,16 @@ def kept_names(
         recalled: Files that the ledger of the output knows, and that are not read.
         template: What to call runs.
     """
-    kept = list(named.kept)
-    for file in recalled if template else ():
-        names = (
-            (_name_or_none(template, file.path, it.own_id), it.simulation_id) for it in file.entries
-        )
-        if any(wanted not in (None, name) for wanted, name in names):
-            kept.append(file.path)
+    kept = [
+        *named.kept,
+        *(
+            file.path
+            for file in recalled
+            if any(
+                _renames(template, file.path, it.own_id, it.simulation_id) for it in file.entries
+            )
+        ),
+    ]
     if kept:
         others = and_others(len(kept) - 1)
         yield f"{kept[0]}{others}: known already, under another name, which is kept"
@@ -122,6 +125,7 @@ class _Namer:
         for simulation_id, entries in output.entries().items():
             self._known.add(entries, simulation_id, "in the output")
         self._names: dict[tuple[Path, int], str] = {}
+        self._names_in: dict[Path, set[str]] = defaultdict(set)  # no two are the same run
         self._by_template: dict[str, list[Run]] = defaultdict(list)
         self._refused: dict[Path, ShardError] = {}
         self._notes: list[str] = []
@@ -137,12 +141,9 @@ class _Namer:
         runs.sort(key=lambda run: not run.source.has_history)
         by_path: list[Run] = []
         for run in runs:
-            if (name := self._recognized(run)) and name not in self._names_in(run.source):
+            if (name := self._recognized(run)) and name not in self._names_in[run.path]:
                 self._give(run, name)
-                if _name_or_none(self._template, run.path, run.simulation.own_id) not in (
-                    None,
-                    name,
-                ):
+                if _renames(self._template, run.path, run.simulation.own_id, name):
                     self._kept[run.path] = None
             elif self._history(run) and self._template:
                 self._name_by_template([run])
@@ -161,11 +162,6 @@ class _Namer:
         ]
         return Named(named, self._refused, tuple(self._notes), tuple(self._kept))
 
-    def _names_in(self, source: Input) -> set[str]:
-        """Return the names that simulations of an input have so far; no two are the same run."""
-        keys = ((source.path, number) for number in range(len(source.simulations)))
-        return {self._names[key] for key in keys if key in self._names}
-
     def _refuse_one_name_for_two(self, runs: Iterable[Run]) -> None:
         """Refuse an input of which one run is known by the name that another has in it."""
         given: dict[tuple[Path, str], str | None] = {}
@@ -183,6 +179,7 @@ class _Namer:
 
     def _give(self, run: Run, name: str) -> None:
         self._names[run.key] = name
+        self._names_in[run.path].add(name)
         if history := self._history(run):
             self._known.add(history, name, f"in {run.path}")
 
@@ -330,12 +327,12 @@ def _without_ending(path: str) -> str:
     return f"{folder}{os.sep}{without_known_ending(name)}"
 
 
-def _name_or_none(template: Template | None, path: Path, own_id: str | None) -> str | None:
-    """Return what a template calls a run; None without one, or if it finds no name in its path."""
+def _renames(template: Template | None, path: Path, own_id: str | None, name: str) -> bool:
+    """Return whether a template calls a run otherwise than by a name."""
     try:
-        return None if template is None else template.name_of(path, own_id)
-    except ShardError:
-        return None
+        return template is not None and template.name_of(path, own_id) != name
+    except ShardError:  # it finds no name in its path
+        return False
 
 
 def _name(run: Run, label: str, parts: int) -> str:

@@ -302,10 +302,9 @@ class _Builder:
 
     def _place_indexes(self) -> None:
         """Give every index a free name; a UNIQUE one that not all files have is plain."""
-        taken = set(self._tables)
-        self._rename_indexes(taken - set(self._have.tables))
-        taken |= {folded(index.name) for found in self._indexes.values() for index in found}
-        taken |= self._views
+        taken = {*self._tables, *self._views}
+        taken |= {folded(index.name) for index in chain(*self._indexes.values())}
+        self._rename_indexes(self._tables.keys() - self._have.tables.keys(), taken)
         for key, mappings in self._mappings.items():
             have = self._indexes.get(key, ())
             if key in today().tables and not self._alone:
@@ -322,16 +321,13 @@ class _Builder:
                 kept.append(replace(wanted, name=name))
             self._indexes[key] = kept
 
-    def _rename_indexes(self, new_tables: set[str]) -> None:
+    def _rename_indexes(self, new_tables: set[str], taken: set[str]) -> None:
         """Give indexes of the output other names that have those of tables it gains."""
-        for table, indexes in self._indexes.items():
-            taken = {*self._tables, *(folded(it.name) for it in chain(*self._indexes.values()))}
-            self._indexes[table] = [
-                replace(index, name=_free_name(index, taken | self._views))
-                if folded(index.name) in new_tables
-                else index
-                for index in indexes
-            ]
+        for indexes in self._indexes.values():
+            for place, index in enumerate(indexes):
+                if folded(index.name) in new_tables:
+                    indexes[place] = replace(index, name=_free_name(index, taken))
+                    taken.add(folded(indexes[place].name))
 
     def _loosened(
         self, index: IndexDefinition, shapes: list[set[tuple[object, ...]]]
