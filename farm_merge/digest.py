@@ -13,7 +13,6 @@ the bytes.
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -21,13 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.merge.ledger import keep_digest, read_digests
 from farm_merge.merge.tables.definition import SIMULATION_ID, folded
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.progress import silent
 from farm_merge.publish import existing_output, locked
 from farm_merge.read.open import reading
 from farm_merge.read.where import chosen_simulations
-from farm_merge.schema import CLOCK_COLUMNS, LEDGER
+from farm_merge.schema import CLOCK_COLUMNS
 from farm_merge.sqlite import quoted, transaction
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Digest", "digest_simulations", "store_digests"]
 
 _MODULUS = 2**256
-_STORED = "digest"
-"""The key in the ledger's `choices` under which a digest is kept."""
 
 
 class _Text(bytes):
@@ -99,7 +97,7 @@ def digest_simulations(
         if missing := sorted(set(chosen) - set(there)):
             raise FarmMergeError(f"has no simulation {', '.join(missing)}", path=path)
         structure = read_structure(connection)
-        stored = _stored(connection)
+        stored = read_digests(connection)
         connection.text_factory = _Text
         for number, simulation_id in enumerate(chosen, start=1):
             tables = _tables(connection, structure, simulation_id)
@@ -117,28 +115,13 @@ def store_digests(database: str | PathLike[str], digests: Iterable[Digest]) -> i
     Raises:
         OutputError: If the database cannot be written.
     """
-    path, stored = Path(database), 0
+    path = Path(database)
     with (
-        locked(path, lambda _: None),
+        locked(path, silent),
         existing_output(path) as connection,
         transaction(connection, "IMMEDIATE"),
     ):
-        for digest in digests:
-            changed = connection.execute(
-                f"UPDATE {LEDGER} SET choices = json_set(choices, '$.' || ?, ?)"
-                " WHERE simulation_id = ?",
-                (_STORED, digest.digest, digest.simulation_id),
-            ).rowcount
-            stored += bool(changed)
-    return stored
-
-
-def _stored(connection: sqlite3.Connection) -> dict[str, str]:
-    rows = connection.execute(
-        f"SELECT simulation_id, choices FROM {LEDGER} ORDER BY merged_at"
-    ).fetchall()
-    found = {name: json.loads(choices or "{}").get(_STORED) for name, choices in rows}
-    return {name: digest for name, digest in found.items() if digest}
+        return sum(keep_digest(connection, it.simulation_id, it.digest) for it in digests)
 
 
 def _tables(

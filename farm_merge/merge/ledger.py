@@ -33,7 +33,9 @@ __all__ = [
     "enter",
     "expected_rows",
     "forget",
+    "keep_digest",
     "path_text",
+    "read_digests",
     "read_ledger",
     "recall",
     "summarize_ledger",
@@ -296,6 +298,25 @@ def carry_history(
 def forget(connection: sqlite3.Connection, simulation_id: str) -> None:
     """Remove the entries of a simulation."""
     connection.execute(f"DELETE FROM main.{LEDGER} WHERE simulation_id = ?", (simulation_id,))
+
+
+def read_digests(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the digests that were kept of the content of simulations, by their ids."""
+    rows = connection.execute(
+        f"SELECT simulation_id, choices FROM main.{LEDGER} ORDER BY merged_at"
+    ).fetchall()
+    found = {name: json.loads(choices or "{}").get(_DIGEST) for name, choices in rows}
+    return {name: digest for name, digest in found.items() if digest}
+
+
+def keep_digest(connection: sqlite3.Connection, simulation_id: str, digest: str) -> bool:
+    """Keep the digest of a simulation's content; return whether it has an entry to keep it in."""
+    changed = connection.execute(
+        f"UPDATE main.{LEDGER} SET choices = json_set(choices, '$.' || ?, ?)"
+        " WHERE simulation_id = ?",
+        (_DIGEST, digest, simulation_id),
+    ).rowcount
+    return bool(changed)
 
 
 def summarize_ledger(connection: sqlite3.Connection) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from farm_merge.database.provenance import provenance
 from farm_merge.database.registry import stored_json
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.registry import remove_simulation
+from farm_merge.progress import silent
 from farm_merge.publish import (
     building,
     existing_output,
@@ -164,7 +165,7 @@ _OUTCOME = {"end_time", "status", "results_summary"}
 @contextmanager
 def _written(output: Path) -> Iterator[sqlite3.Connection]:
     """Yield an experiment database in a transaction; it is made if there is none."""
-    with locked(output, lambda _: None), naming(output):
+    with locked(output, silent), naming(output):
         require_experiment(output)
         if output.exists():
             with existing_output(output) as connection, transaction(connection, "IMMEDIATE"):

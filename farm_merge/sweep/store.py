@@ -6,6 +6,7 @@ import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.progress import silent
 from farm_merge.publish import existing_output, locked, read_output
 from farm_merge.sqlite import sqlite3, transaction
 
@@ -29,7 +30,7 @@ def store_design(output: Path, sweep: Sweep) -> None:
     if not output.exists() or stored_design(output, sweep.experiment_id) == design:
         return
     with (
-        locked(output, lambda _: None),
+        locked(output, silent),
         existing_output(output) as connection,
         transaction(connection, "IMMEDIATE"),
     ):
