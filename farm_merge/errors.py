@@ -8,10 +8,11 @@ backquotes, as `on_bad_shard=skip`, and is worded for its reader when it is show
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "for_command_line",
     "for_python",
     "require_choice",
+    "yielding_to",
 ]
 
 _OPTION = re.compile(r"`(\w+)(=?)([^`]*)`")
@@ -147,3 +149,13 @@ class InvalidOptionError(FarmMergeError, ValueError):
 
 class InvalidRecordError(FarmMergeError, ValueError):
     """A value handed to the logger does not fit the row it is meant for."""
+
+
+@contextmanager
+def yielding_to(error: BaseException | None) -> Iterator[None]:
+    """Let an error that ended a run be seen, and not that rows of it were refused before."""
+    try:
+        yield
+    except RefusedRowsError:
+        if error is None:
+            raise

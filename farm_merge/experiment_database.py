@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from farm_merge.database.opening import close_database, naming, open_database, open_session
 from farm_merge.database.registry import set_status
 from farm_merge.database.writer import SimulationWriter, settings_of
-from farm_merge.errors import FarmMergeError, RefusedRowsError
+from farm_merge.errors import FarmMergeError, RefusedRowsError, yielding_to
 from farm_merge.read.open import frame
 from farm_merge.schema import now
 from farm_merge.sqlite import file_uri
@@ -230,8 +230,5 @@ class ExperimentDatabase:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
+        with yielding_to(error):
             self.close()
-        except RefusedRowsError:
-            if error is None:  # else it is the error that has to be seen
-                raise

@@ -18,7 +18,7 @@ from farm_merge.database.registry import (
     set_status,
     stored_json,
 )
-from farm_merge.errors import InvalidRecordError, RefusedRowsError
+from farm_merge.errors import InvalidRecordError, RefusedRowsError, yielding_to
 from farm_merge.schema import DATA_TABLES, now
 from farm_merge.sqlite import column_types, quoted, sqlite3, transaction
 
@@ -247,11 +247,8 @@ class SimulationWriter:
         trace: TracebackType | None,
     ) -> None:
         """Close; a run that raised has failed, one that is still running is completed."""
-        try:
+        with yielding_to(error):
             self._end("completed" if error is None else "failed")
-        except RefusedRowsError:
-            if error is None:  # else it is the error that has to be seen
-                raise
 
 
 def settings_of(config: SimulationConfig | None, settings: DatabaseConfig | None) -> DatabaseConfig:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from farm_merge.database import SimulationDatabase
-from farm_merge.errors import InvalidOptionError, RefusedRowsError
+from farm_merge.errors import InvalidOptionError, yielding_to
 from farm_merge.mesa.collected import (
     collector_of,
     described,
@@ -220,11 +220,8 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
+        with yielding_to(error):
             self.close("completed" if error is None else "failed")
-        except RefusedRowsError:
-            if error is None:  # else it is the error that has to be seen
-                raise
 
 
 def _database(

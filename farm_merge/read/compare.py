@@ -60,7 +60,6 @@ def compare_simulations(
         where: Conditions that all have to hold, each `NAME OPERATOR VALUE`: a parameter (`a.b` for
             one in another) or `simulation_id`, `experiment_id`, `status`, `seed`, `git_commit`;
             one of `= != < <= > >= ~`, where `~` looks for a part of a text.
-
         metrics: Only these, each as `TABLE.COLUMN`, or as its column where one table alone has it;
             all by default.
 

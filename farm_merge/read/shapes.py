@@ -155,7 +155,8 @@ def _shape(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> Sh
         for name in columns
         if name not in {"simulation_id", step, agent} and plain_name(name) not in _ROW_NAMES
     ]
-    kind = _kind(connection, table, step, agent, ids, is_keyed=keys == {"simulation_id", step})
+    is_keyed = keys == {"simulation_id", step}
+    kind = _kind(connection, table, step, agent, first, ids, is_keyed=is_keyed)
     if kind == "agents":
         others = [name for name in others if not name.endswith("_id")]
     numbers: tuple[str, ...] = ()
@@ -171,6 +172,7 @@ def _kind(
     table: str,
     step: str | None,
     agent: str | None,
+    first: str,
     ids: Sequence[str],
     *,
     is_keyed: bool,
@@ -180,9 +182,7 @@ def _kind(
     Of agents, the first simulation shows it, since there are many.
     """
     if step and agent:
-        first = _first_with_rows(connection, table, ids)
-        repeats = first is not None and _repeats(connection, table, (step, agent), first)
-        return "events" if repeats else "agents"
+        return "events" if _repeats(connection, table, (step, agent), first) else "agents"
     if step:
         repeats = not is_keyed and any(_repeats(connection, table, (step,), it) for it in ids)
         return "events" if repeats else "steps"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.sweep.load import load, source_of
 from farm_merge.sweep.nearest import with_nearest
+from farm_merge.sweep.simulators import LoadedSimulator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,30 +24,12 @@ MESA = "mesa:"
 _SEEDS = ("seed", "rng")
 
 
-@dataclass(frozen=True, slots=True)
-class MesaSimulator:
-    """A model of Mesa's, recorded while it runs.
+class MesaSimulator(LoadedSimulator):
+    """A model of Mesa's, recorded while it runs: "mesa:package.module:Model"."""
 
-    Attributes:
-        label: "mesa:package.module:Model".
-        folder: Where modules are looked for first.
-    """
+    __slots__ = ()
 
-    label: str
-    folder: str
-
-    @property
-    def kind(self) -> str:
-        """The key of the sweep file that names it."""
-        return "simulation"
-
-    def prepare(self) -> None:
-        """Import the model.
-
-        Raises:
-            FarmMergeError: If it is not there.
-        """
-        self._model_class()
+    prefix = MESA
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Refuse parameters that the model's `__init__` does not take, or lacks.
@@ -58,7 +39,7 @@ class MesaSimulator:
         """
         if "steps" not in parameters:
             raise FarmMergeError("steps is missing: when a run ends that has not stopped")
-        known = inspect.signature(self._model_class()).parameters
+        known = inspect.signature(self.load()).parameters
         takes_any = any(it.kind is it.VAR_KEYWORD for it in known.values())
         for name in parameters:
             if name != "steps" and name not in known and not takes_any:
@@ -72,10 +53,6 @@ class MesaSimulator:
             if is_needed and name not in {*parameters, *_SEEDS}:
                 raise FarmMergeError(f"{name} is missing: {self.label} needs it")
 
-    def source(self) -> str:
-        """Return a digest of the file that the model is in."""
-        return source_of(self._model_class())
-
     def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:  # noqa: ARG002
         """Step a model until it stops, or as often as `steps`, and record it.
 
@@ -85,7 +62,7 @@ class MesaSimulator:
             path: Where the shard is made.
             safely: What is recorded survives a kill in any case.
         """
-        model_class = self._model_class()
+        model_class = self.load()
         arguments = {name: value for name, value in run.parameters.items() if name != "steps"}
         seed = "seed" if "seed" in inspect.signature(model_class).parameters else "rng"
         model = model_class(**arguments, **{seed: run.seed})
@@ -101,6 +78,3 @@ class MesaSimulator:
         with recorder:
             while model.running and model.steps < run.parameters["steps"]:
                 model.step()
-
-    def _model_class(self) -> Any:
-        return load(self.label.removeprefix(MESA), self.folder)

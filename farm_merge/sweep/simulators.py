@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from farm_merge.config import DatabaseConfig
 from farm_merge.database import SimulationDatabase
 from farm_merge.sweep.load import load, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from farm_merge.sweep.runs import Run
 
-__all__ = ["BUILT_IN", "FunctionSimulator", "Simulator"]
+__all__ = ["BUILT_IN", "FunctionSimulator", "LoadedSimulator", "Simulator"]
 
 BUILT_IN = "farm_merge.sweep.builtin:simulate"
 """The simulation of a sweep that names none."""
@@ -73,29 +73,49 @@ class Simulator(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionSimulator:
-    """A function that is called with a database, the parameters and the seed.
+class LoadedSimulator:
+    """Something in a module that simulates.
 
     Attributes:
-        label: "package.module:function".
+        label: "package.module:name", after the prefix of its kind.
         folder: Where modules are looked for first.
     """
 
     label: str
     folder: str
 
+    prefix: ClassVar[str] = ""
+
     @property
     def kind(self) -> str:
         """The key of the sweep file that names it."""
         return "simulation"
 
-    def prepare(self) -> None:
-        """Import the function.
+    def load(self) -> Callable[..., Any]:
+        """Return what simulates.
 
         Raises:
             FarmMergeError: If it is not there.
         """
-        load(self.label, self.folder)
+        return load(self.label.removeprefix(self.prefix), self.folder)
+
+    def prepare(self) -> None:
+        """Import what simulates.
+
+        Raises:
+            FarmMergeError: If it is not there.
+        """
+        self.load()
+
+    def source(self) -> str:
+        """Return a digest of the file that it is in."""
+        return source_of(self.load())
+
+
+class FunctionSimulator(LoadedSimulator):
+    """A function that is called with a database, the parameters and the seed."""
+
+    __slots__ = ()
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Let `check_parameters` of the function's module refuse parameters, if it has that.
@@ -103,18 +123,14 @@ class FunctionSimulator:
         Raises:
             FarmMergeError: With the name of the parameter.
         """
-        module = sys.modules[load(self.label, self.folder).__module__]
+        module = sys.modules[self.load().__module__]
         check = getattr(module, "check_parameters", None)
         if check is not None:
             check(parameters)
 
-    def source(self) -> str:
-        """Return a digest of the file that the function is in."""
-        return source_of(load(self.label, self.folder))
-
     def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:
         """Call the function with an open shard."""
-        function = load(self.label, self.folder)
+        function = self.load()
         with SimulationDatabase(
             path,
             settings=DatabaseConfig() if safely else _UNPUBLISHED,
