@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
 
-__all__ = ["WorkerDiedError", "Workers", "prefetched"]
+__all__ = ["WorkerDiedError", "Workers", "ignore_interrupts", "interrupts_held", "prefetched"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -95,6 +95,22 @@ def prefetched(
             future.cancel()
 
 
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let SIGINT wait while a process is started: it gets it too, and has no answer yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_interrupts() -> None:
+    """Leave SIGINT to the parent, in a process that was started while it was held."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
 def _may_fork() -> bool:
     # macOS's own libraries do not survive a fork, and a daemonic process may not have children.
     return (
@@ -147,7 +163,8 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
             ours, theirs = context.Pipe()
             connections.append(ours)
             process = context.Process(target=_serve, args=(work, theirs, connections), daemon=True)
-            process.start()
+            with interrupts_held():
+                process.start()
             theirs.close()
             processes.append(process)
         yield connections
@@ -164,7 +181,7 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
 
 def _serve(work: Callable[[int], Any], connection: Connection, parents: list[Connection]) -> None:
     """Work until the parent closes the connection, or is killed, which closes it too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what happens then
+    ignore_interrupts()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for parent in parents:
         parent.close()

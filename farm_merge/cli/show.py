@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from itertools import chain
@@ -41,7 +42,7 @@ __all__ = [
 
 NOTHING_DONE = 1
 SOME_LEFT_OUT = 3
-_INTERRUPTED = 130
+_SIGNALLED = 128
 
 
 def echo(message: str, *, err: bool = False) -> None:
@@ -71,9 +72,11 @@ def exit_on_error() -> Iterator[None]:
             raise
         echo(f"Error: {reason}", err=True)
         sys.exit(NOTHING_DONE)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command again finishes the job.", err=True)
-        sys.exit(_INTERRUPTED)
+    except KeyboardInterrupt as exc:
+        number = next(iter(exc.args), signal.SIGINT)
+        word = "Interrupted" if number == signal.SIGINT else "Terminated"
+        click.echo(f"{word}; the same command again finishes the job.", err=True)
+        sys.exit(_SIGNALLED + number)
 
 
 def _of_the_machine(error: Exception) -> str | None:

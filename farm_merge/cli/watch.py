@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm_merge.cli import options
+from farm_merge.cli.interrupt import on_signal
 from farm_merge.cli.merge import print_merge
 from farm_merge.cli.show import SOME_LEFT_OUT
 
@@ -53,8 +54,7 @@ def watch(paths: tuple[str, ...], output: Path, **chosen: Any) -> None:
     from farm_merge.sweep.watch import watch_shards
 
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    on_signal((signal.SIGINT, signal.SIGTERM), lambda _: stop.set())
     left_out: set[Path] = set()
     for report in watch_shards(paths, output, stop=stop, **chosen):
         left_out |= {left.path for left in report.left_out}

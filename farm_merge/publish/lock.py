@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import platform
 import re
 import stat
 from contextlib import contextmanager, suppress
@@ -134,7 +133,7 @@ def _sign(path: Path, descriptor: int) -> None:
         raise _not_a_lock(path)
     with suppress(OSError):  # a full disk, or the lock of another user
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
 
 
 def _not_a_lock(path: Path) -> OutputError:

@@ -60,8 +60,14 @@ def _made(output: Path) -> tuple[Path, int]:
     while True:
         prefix = f".{output.name}."
         folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=output.parent))
-        with suppress(FileNotFoundError, _HeldError):  # taken for a leftover before it was locked
+        try:
             return folder, hold(folder / _LOCK, _spare)
+        except (FileNotFoundError, _HeldError):
+            continue  # taken for a leftover before it was locked
+        except BaseException:
+            with suppress(OSError):
+                _remove(folder)
+            raise
 
 
 def _remove_leftovers(output: Path) -> None:
