@@ -35,6 +35,9 @@ _TASKS_EACH, _AHEAD_EACH = 2, 4
 """What a process has to do next waits for it, so that it never waits; but results that wait for an
 earlier one take memory."""
 
+_HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+"""What may end the command: the last is the alarm by which it looks again whether it may."""
+
 
 class WorkerDiedError(Exception):
     """A process that worked was killed."""
@@ -97,8 +100,8 @@ def prefetched(
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Let SIGINT wait while a process is started: it gets it too, and has no answer yet."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    """Let signals wait while a process is started: it gets them too, and has no answer yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield
     finally:
@@ -106,9 +109,9 @@ def interrupts_held() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """Leave SIGINT to the parent, in a process that was started while it was held."""
+    """Leave SIGINT to the parent, in a process that was started while signals were held."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
 def _may_fork() -> bool:
@@ -165,8 +168,8 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
             process = context.Process(target=_serve, args=(work, theirs, connections), daemon=True)
             with interrupts_held():
                 process.start()
+                processes.append(process)
             theirs.close()
-            processes.append(process)
         yield connections
     finally:
         # They have nothing to do, or nobody wants what they do; one may wait for the lock of a
@@ -181,8 +184,8 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
 
 def _serve(work: Callable[[int], Any], connection: Connection, parents: list[Connection]) -> None:
     """Work until the parent closes the connection, or is killed, which closes it too."""
-    ignore_interrupts()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ignore_interrupts()
     for parent in parents:
         parent.close()
     try:

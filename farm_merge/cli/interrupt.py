@@ -9,6 +9,7 @@ that blocks.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
@@ -47,6 +48,8 @@ def on_signal(numbers: Iterable[signal.Signals], act: Callable[[int], None]) -> 
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
     signal.signal(signal.SIGALRM, handler)
+    # When Python ends, it gives signals back their own effect: an alarm would kill it.
+    atexit.register(signal.signal, signal.SIGALRM, signal.SIG_IGN)
 
 
 def interrupted(number: int) -> None:

@@ -25,7 +25,7 @@ from farm_merge.merge.write.fit import fitting_target, without_idle_tables
 from farm_merge.merge.write.graft import may_be_grafted
 from farm_merge.merge.write.report import MergeReport
 from farm_merge.merge.write.write import write_plan
-from farm_merge.publish import locked, require_experiment, workshop, writing
+from farm_merge.publish import left_by_others, locked, require_experiment, workshop, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,8 @@ def merge(
         merged = MergeReport.of(plan, written.simulations, written.left_out)
         if options.archive:
             merged = replace(merged, archived=archive_inputs(merged.in_output, options.archive))
-    return replace(merged, seconds=time.perf_counter() - started)
+    notes = (*merged.notes, *left_by_others(output))
+    return replace(merged, notes=notes, seconds=time.perf_counter() - started)
 
 
 def _plan_and_write(

@@ -17,13 +17,14 @@ from farm_merge.publish.output import (
     settle_output,
     writing,
 )
-from farm_merge.publish.workshop import is_workshop, workshop
+from farm_merge.publish.workshop import is_workshop, left_by_others, workshop
 
 __all__ = [
     "building",
     "existing_output",
     "file_name",
     "is_workshop",
+    "left_by_others",
     "locked",
     "new_folder",
     "new_output",

@@ -122,6 +122,7 @@ def writing(path: Path) -> Iterator[None]:
 @contextmanager
 def building(partial: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to a database that nobody else can have open, and nobody would miss."""
+    partial.touch()  # as the umask says; SQLite would let its owner alone write it
     with closing(connect(file_uri(partial))) as connection:
         make_disposable(connection)
         # Without a journal, to roll back what was spilled from the cache would destroy the file:
