@@ -23,11 +23,11 @@ __all__ = ["interrupted", "on_signal"]
 
 _AGAIN_SECONDS = 0.01
 _PATIENCE_SECONDS = 1.0
-"""How long other packages may go on; they are not asked whether they bear it."""
+"""How long other packages may go on; nobody asks whether they bear it."""
 
 _OWN = __name__.partition(".")[0]
 _DELICATE = frozenset((
-    "concurrent", "logging", "multiprocessing", "queue", "threading", "weakref",
+    "concurrent", "importlib", "logging", "multiprocessing", "queue", "threading", "weakref",
     f"{_OWN}.publish.lock", f"{_OWN}.publish.workshop",
 ))  # fmt: skip
 _WAITING = frozenset(("_recv", "_wait_for_tstate_lock", "hold", "poll", "select", "wait"))
@@ -70,12 +70,11 @@ class _Deferring:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # just forked: what happens to it, its parent decides
             return
-        is_alarm = number == signal.SIGALRM
-        if is_alarm and self._since is None:
-            return
-        if not is_alarm:
+        if number != signal.SIGALRM:
             self._number, self._seen = number, None
             self._since = self._since or time.monotonic()
+        if self._since is None:
+            return
         if frame is None or self._may_act(frame):
             self._since = self._seen = None
             self._act(self._number)
@@ -84,33 +83,21 @@ class _Deferring:
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
 
     def _may_act(self, frame: FrameType) -> bool:
-        assert self._since is not None  # noqa: S101  (a signal came)
-        blocks = self._seen is not None and self._seen == (frame, frame.f_lasti)
-        return _bears(frame, time.monotonic() - self._since, blocks=blocks)
+        if self._seen == (frame, frame.f_lasti) and frame.f_code.co_name in _WAITING:
+            return True
+        if _is_delicate(frame):
+            self._since = time.monotonic()
+            return False
+        waited = time.monotonic() - (self._since or 0)
+        return _package(frame) == _OWN or waited > _PATIENCE_SECONDS
 
 
-def _bears(frame: FrameType, waited: float, *, blocks: bool) -> bool:
-    """Return whether a signal may be acted upon where the command is.
-
-    Args:
-        frame: What it executes.
-        waited: For how many seconds the signal has waited.
-        blocks: Whether it is where it was when it was looked at before.
-    """
-    function = frame.f_code.co_name
-    if function in _CALLED_BY_SQLITE or _imports(frame):
-        return False
-    if blocks and function in _WAITING:
+def _is_delicate(frame: FrameType | None) -> bool:
+    """Return whether what is executed, or has called that, is to be left alone."""
+    if frame is not None and frame.f_code.co_name in _CALLED_BY_SQLITE:
         return True
-    package = _package(frame)
-    if package in _DELICATE or frame.f_globals.get("__name__") in _DELICATE:
-        return False
-    return package == _OWN or waited > _PATIENCE_SECONDS
-
-
-def _imports(frame: FrameType | None) -> bool:
     while frame is not None:
-        if _package(frame) == "importlib":
+        if _package(frame) in _DELICATE or frame.f_globals.get("__name__") in _DELICATE:
             return True
         frame = frame.f_back
     return False
