@@ -43,6 +43,8 @@ __all__ = [
 NOTHING_DONE = 1
 SOME_LEFT_OUT = 3
 _SIGNALLED = 128
+_MACHINE_CODES = frozenset((3, 5, 6, 7, 8, 10, 13, 14))
+"""PERM, BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL and CANTOPEN (https://sqlite.org/rescode.html)"""
 
 
 def echo(message: str, *, err: bool = False) -> None:
@@ -67,7 +69,7 @@ def exit_on_error() -> Iterator[None]:
         sys.exit(NOTHING_DONE)
     except BrokenPipeError:
         raise  # whoever read the output has seen enough; click knows what to do
-    except (OSError, MemoryError, RuntimeError) as exc:
+    except Exception as exc:
         if (reason := _of_the_machine(exc)) is None:
             raise
         echo(f"Error: {reason}", err=True)
@@ -86,7 +88,10 @@ def _of_the_machine(error: Exception) -> str | None:
         return f"{where}{error.strerror or error}"
     if isinstance(error, MemoryError):
         return "there is not enough memory"
-    return f"no more threads ({error})" if "new thread" in str(error) else None
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _MACHINE_CODES:
+        return f"SQLite cannot read or write a database ({error})"
+    is_for_threads = isinstance(error, RuntimeError) and "new thread" in str(error)
+    return f"no more threads ({error})" if is_for_threads else None
 
 
 @contextmanager

@@ -17,6 +17,7 @@ __all__ = [
     "building",
     "existing_output",
     "read_output",
+    "reading_output",
     "require_experiment",
     "require_free",
     "require_usable",
@@ -100,6 +101,20 @@ def read_output(output: Path) -> Iterator[sqlite3.Connection]:
     # Not mode=ro: the WAL of a killed merge has to be recovered before it can be read.
     with closing(connect(file_uri(output, mode="rw"), read_only=True)) as connection:
         yield connection
+
+
+@contextmanager
+def reading_output(output: Path) -> Iterator[sqlite3.Connection]:
+    """Yield what `read_output` does, and name the output in what SQLite raises.
+
+    Raises:
+        OutputError: In the place of its errors.
+    """
+    try:
+        with read_output(output) as connection:
+            yield connection
+    except sqlite3.Error as exc:
+        raise OutputError(f"SQLite cannot read it ({exc})", path=output) from exc
 
 
 @contextmanager
