@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.errors import FarmMergeError, InvalidOptionError, ShardError, StillWrittenError
+from farm_merge.errors import InvalidOptionError, ShardError, StillWrittenError
+from farm_merge.extras import missing_extra
 from farm_merge.housekeeping import Sizes
 from farm_merge.merge.inputs.locks import is_locked
 from farm_merge.merge.inputs.snapshot import held, snapshot
@@ -117,9 +118,7 @@ def _require_zstandard() -> None:
     try:
         import zstandard  # noqa: F401
     except ImportError as exc:
-        raise FarmMergeError(
-            "archives need the package zstandard", remedy="pip install 'farm-merge[parquet]'"
-        ) from exc
+        raise missing_extra("archives need the package zstandard", "parquet") from exc
 
 
 def _pack_database(

@@ -10,6 +10,7 @@ import click
 from farm_merge.cli import options
 from farm_merge.cli.show import bar
 from farm_merge.errors import FarmMergeError
+from farm_merge.extras import missing_extra
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -109,9 +110,7 @@ def _cluster(scheduler: str, stack: ExitStack) -> Executor:
     try:
         from distributed import Client
     except ImportError as exc:
-        raise FarmMergeError(
-            "a cluster needs Dask", remedy="pip install 'farm-merge[dask]'"
-        ) from exc
+        raise missing_extra("a cluster needs Dask", "dask") from exc
     make_client: Any = Client
     try:
         client = stack.enter_context(make_client(scheduler, timeout="10s"))

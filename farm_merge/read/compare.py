@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.extras import missing_extra
 from farm_merge.read.open import reading
 from farm_merge.read.shapes import chosen_metrics, is_agentfarms, read_shapes
 from farm_merge.read.where import chosen_simulations, flat_parameters, parsed_parameters
@@ -206,9 +207,7 @@ def confidence(std: pd.Series[Any], n: pd.Series[Any]) -> pd.Series[Any]:
     try:
         from scipy import stats
     except ImportError as exc:
-        raise FarmMergeError(
-            "confidence intervals need SciPy", remedy="pip install 'farm-merge[report]'"
-        ) from exc
+        raise missing_extra("confidence intervals need SciPy", "report") from exc
     quantiles = stats.t.ppf(0.5 + _CONFIDENCE / 2, (n - 1).where(n > 1))
     half: pd.Series[Any] = std / n**0.5 * quantiles
     return half
