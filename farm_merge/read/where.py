@@ -24,6 +24,7 @@ __all__ = [
     "parsed_parameters",
     "plain_name",
     "selection",
+    "step_column",
 ]
 
 STATUS = (
@@ -100,7 +101,7 @@ def selection(
     if simulations is not None and "simulation_id" in columns:
         terms.append("simulation_id IN (SELECT value FROM json_each(:simulations))")
         values["simulations"] = json.dumps(list(simulations))
-    step = next((name for name in columns if plain_name(name) in _STEP_NAMES), None)
+    step = step_column(columns)
     if steps is not None and step is not None:
         name = quoted(step)
         terms.append(f"{name} >= :first AND {name} < :end")
@@ -109,6 +110,11 @@ def selection(
             terms.append(f"({name} - :first) % :stride = 0")
             values["stride"] = steps.step
     return (f" WHERE {' AND '.join(terms)}" if terms else ""), values
+
+
+def step_column(columns: Iterable[str]) -> str | None:
+    """Return the column with the step; None where there is none."""
+    return next((name for name in columns if plain_name(name) in _STEP_NAMES), None)
 
 
 def plain_name(name: str) -> str:

@@ -33,7 +33,10 @@ def test_conditions_choose_simulations(four_runs, conditions, expected):
 
 @pytest.mark.parametrize(
     ("condition", "message"),
-    [("learning_rate", "not a condition; write it as"), ("rate>1", "there are learning_rate")],
+    [
+        ("learning_rate", "not a condition; write it as"),
+        ("rate>1", "no simulation has a parameter rate"),
+    ],
 )
 def test_a_wrong_condition_is_an_error(four_runs, condition, message):
     with pytest.raises(FarmMergeError, match=message):
