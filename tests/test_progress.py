@@ -45,7 +45,7 @@ def test_a_bar_says_what_is_done_how_fast_and_how_long_it_takes(drawn):
         report(3, 4)
     bar = drawn()
     assert "archive:  75%" in bar
-    assert re.search(r"3/4 \[\d:]+<[\d:]+, [\d.]+ files/s\]", bar)
+    assert re.search(r"3/4 \[[\d:]+<[\d:]+, [\d.]+ files/s\]", bar)
     assert "?" not in bar
 
 

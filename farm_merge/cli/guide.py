@@ -26,7 +26,7 @@ def help_(ctx: click.Context, name: str | None) -> None:
     if name is None or not isinstance(group, click.Group):
         click.echo(parent.get_help())
         return
-    command = group.get_command(parent, name)
+    command = group.commands.get(name)  # get_command would take it for a path to merge
     if command is None:
         reason = with_nearest(f"there is no command {name}", name, group.list_commands(parent))
         raise click.UsageError(reason)
