@@ -159,11 +159,11 @@ def archive(database: Path, *, output: Path | None, level: int, dry_run: bool, f
     from farm_merge.archive import archive_database
 
     packed = output or database.with_name(f"{database.name}.zst")
+    sizes = archive_database(database, packed, level=level, dry_run=dry_run, progress=draws_bars())
     if dry_run:
-        size = database.stat().st_size
+        size = sizes.before
         print_done(f"{packed}: would be made of {size:,} bytes", form, path=packed, bytes=size)
         return
-    sizes = archive_database(database, packed, level=level, progress=draws_bars())
     print_done(
         f"{packed}: {sizes.before:,} -> {sizes.after:,} bytes, and read again",
         form,
