@@ -40,7 +40,13 @@ class FirstWord(DefaultGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; click would take an interrupt for a mistake."""
         with exit_on_error():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.UsageError as exc:
+                if "unexpected extra argument" in exc.message and _selects(exc.ctx):
+                    reason = f"{exc.message}; simulations are named with --simulation"
+                    raise click.UsageError(reason, exc.ctx) from None
+                raise
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, with what all of them have."""
@@ -59,6 +65,11 @@ class FirstWord(DefaultGroup):
         """Complete a first word: a command, or a path to merge."""
         found = super().shell_complete(ctx, incomplete)
         return found or [CompletionItem(incomplete, type="file")]
+
+
+def _selects(ctx: click.Context | None) -> bool:
+    """Return whether a command is about simulations that are chosen by an option."""
+    return ctx is not None and any("--simulation" in it.opts for it in ctx.command.params)
 
 
 def _names_here(word: str) -> Iterator[str]:

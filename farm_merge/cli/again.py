@@ -78,6 +78,7 @@ def digest(
     from farm_merge.digest import digest_simulations, store_digests
 
     digests = digest_simulations(database, simulations, where=where, progress=draws_bars())
+    options.note_if_none(digests, database, where)
     changed = [it for it in digests if not it.is_as_stored]
     if form == "table":
         for it in digests:

@@ -81,6 +81,7 @@ def remove(
     removed = remove_simulations(
         database, simulations, where=where, dry_run=dry_run, progress=draws_bars()
     )
+    options.note_if_none(removed, database, where)
     if form != "table":
         print_rows(["simulation_id", "rows"], list(removed.items()), form)
         return

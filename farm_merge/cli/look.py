@@ -59,6 +59,7 @@ def list_(
     from farm_merge.read.listing import differing_parameters, list_simulations, shortened
 
     found = list_simulations(database, where, simulations=simulations)
+    options.note_if_none(found, database, where)
     if form == "json":
         print_json(found)
         return
@@ -226,6 +227,7 @@ def compare(
         if form == "table":
             frame = _fitting(frame, None if metrics else _MOST_RESULTS)
         frame = frame.reset_index()
+    options.note_if_none(frame, database, where)
     print_frame(frame, form)
 
 

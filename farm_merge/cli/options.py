@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from farm_merge.cli.show import EXIT_CODES, be_quiet, be_verbose
+from farm_merge.cli.show import EXIT_CODES, be_quiet, be_verbose, note
 from farm_merge.nearest import with_nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence, Sized
 
 __all__ = [
     "EXIT_CODES_LINE",
@@ -32,6 +32,7 @@ __all__ = [
     "metrics",
     "new_file",
     "new_folder",
+    "note_if_none",
     "on_conflict",
     "on_duplicate_row",
     "on_orphan_rows",
@@ -265,6 +266,20 @@ def _if_set(act: Callable[[click.Context], None]) -> Callable[..., None]:
             act(ctx)
 
     return callback
+
+
+def note_if_none(found: Sized, database: Path, where: Sequence[str]) -> None:
+    """Tell a user whose conditions chose no simulation why that is.
+
+    Args:
+        found: What was chosen.
+        database: Of what.
+        where: The conditions.
+    """
+    if where and not len(found):
+        from farm_merge.read.listing import explain_selection
+
+        note(explain_selection(database, where))
 
 
 def with_stdin(words: Sequence[str]) -> Iterator[str]:

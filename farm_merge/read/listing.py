@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.read.open import reading, reading_rows
 from farm_merge.read.shapes import STEPS, is_agentfarms, read_shapes
 from farm_merge.read.sizes import table_sizes
-from farm_merge.read.where import STATUS, chosen_simulations, flat_parameters, parsed_parameters
+from farm_merge.read.where import (
+    STATUS,
+    chosen_simulations,
+    flat_parameters,
+    parsed_parameters,
+    why_none,
+)
 from farm_merge.sqlite import column_types, quoted, table_names
 
 if TYPE_CHECKING:
@@ -19,7 +25,13 @@ if TYPE_CHECKING:
 
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["describe_database", "differing_parameters", "list_simulations", "shortened"]
+__all__ = [
+    "describe_database",
+    "differing_parameters",
+    "explain_selection",
+    "list_simulations",
+    "shortened",
+]
 
 
 def list_simulations(
@@ -58,6 +70,17 @@ def list_simulations(
     names = ("simulation_id", "experiment_id", "status", "parameters", "steps", "agents")
     found = [dict(zip(names, row, strict=True)) for row in rows]
     return [{**row, "parameters": parsed_parameters(row["parameters"])} for row in found]
+
+
+def explain_selection(database: str | PathLike[str], where: Iterable[str]) -> str:
+    """Return why conditions chose no simulation of a database, for those who expected some.
+
+    Args:
+        database: A shard or experiment database.
+        where: The conditions.
+    """
+    with reading(database) as connection:
+        return why_none(connection, list(where))
 
 
 def describe_database(database: str | PathLike[str], *, check: bool = True) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _full_name(shapes: Iterable[Shape], metric: str) -> str:
         return (exact or found).pop()
     if found:
         raise FarmMergeError(f"metric {metric} may be {', '.join(sorted(found))}")
-    known = (name for name, *_ in names)
+    known = (name for forms in names for name in forms[:2])
     raise FarmMergeError(with_nearest(f"no simulation has a metric {metric}", metric, known))
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "plain_name",
     "selection",
     "step_column",
+    "why_none",
 ]
 
 STATUS = (
@@ -32,6 +33,9 @@ STATUS = (
     " ELSE status END"
 )
 """SQL for the status of a simulation; many programs close a run without saying how it ended."""
+
+_MOST_VALUES = 1000
+"""Values that are compared with one that no simulation has."""
 
 _COMPARISON = re.compile(r"\s*([^<>=!~]+?)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _REGISTRY_COLUMNS = frozenset({"simulation_id", "experiment_id", "status", "seed", "git_commit"})
@@ -62,14 +66,7 @@ def chosen_simulations(
     terms: list[str] = []
     values: list[object] = []
     for condition in conditions:
-        matched = _COMPARISON.fullmatch(condition)
-        if matched is None:
-            raise FarmMergeError(
-                f"{condition!r} is not a condition",
-                remedy="write it as 'learning_rate>=0.1' or 'status=completed' (operators:"
-                " = != < <= > >= ~)",
-            )
-        name, operator, text = matched.groups()
+        name, operator, text = _parts(condition)
         expression, bound = _expression(connection, name)
         terms.append(f"{expression} {_OPERATORS.get(operator, operator)} ?")
         values += [*bound, f"%{text}%" if operator == "~" else _value(text)]
@@ -84,6 +81,39 @@ def chosen_simulations(
     there = connection.execute("SELECT simulation_id FROM simulations ORDER BY simulation_id")
     require_known("simulation", sorted(named), (name for (name,) in there), path=path)
     return [simulation_id for simulation_id in found if simulation_id in named]
+
+
+def why_none(connection: sqlite3.Connection, conditions: Iterable[str]) -> str:
+    """Return why no simulation meets some conditions, with the nearest value that one has.
+
+    Args:
+        connection: A shard or experiment database.
+        conditions: As `chosen_simulations` takes them, which found none.
+    """
+    for condition in conditions:
+        if chosen_simulations(connection, [condition]):
+            continue
+        name, _, text = _parts(condition)
+        expression, bound = _expression(connection, name)
+        rows = connection.execute(
+            f"SELECT DISTINCT {expression} FROM simulations LIMIT 1000", bound
+        )
+        known = sorted(str(value) for (value,) in rows if value is not None)
+        return with_nearest(f"no simulation has {condition}", text, known)
+    return f"no simulation has all of {', '.join(conditions)}"
+
+
+def _parts(condition: str) -> tuple[str, str, str]:
+    """Return the name, the operator and the value of a condition."""
+    matched = _COMPARISON.fullmatch(condition)
+    if matched is None:
+        raise FarmMergeError(
+            f"{condition!r} is not a condition",
+            remedy="write it as 'learning_rate>=0.1' or 'status=completed' (operators:"
+            " = != < <= > >= ~)",
+        )
+    name, operator, text = matched.groups()
+    return name, operator, text
 
 
 def selection(
