@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_json",
+    "by",
     "database",
     "dry_run",
     "equal_files",
     "existing_file",
     "form",
+    "interval",
     "join",
     "metrics",
     "new_file",
@@ -42,6 +44,12 @@ database = click.argument("database", type=existing_file)
 paths = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+by = click.option(
+    "--by",
+    multiple=True,
+    metavar="PARAMETER",
+    help="What makes a parameter set; repeatable. By default what varies.",
+)
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Only show what would happen.")
 equal_files = click.option(
     "--equal-files",
@@ -56,6 +64,13 @@ form = click.option(
     default="table",
     show_default=True,
     help="How rows are printed.",
+)
+interval = click.option(
+    "--interval",
+    type=click.Choice(["auto", "t", "bootstrap", "range"]),
+    default="auto",
+    show_default=True,
+    help="How results spread, from five runs of a set on; fewer have their range.",
 )
 join = click.option(
     "--join",
