@@ -144,7 +144,7 @@ def _caption(means: pd.DataFrame, n: pd.Series[Any], *, is_single: bool) -> str:
             f"{'Thin lines' if words else 'Lines'} and band: the runs of sets with fewer than"
             f" {FEWEST_RUNS}, and their range."
         )
-    return " ".join([*words, f"{counted(n)}.".capitalize().replace("N = ", "n = ")])
+    return " ".join([*words, f"{counted(n)}."])
 
 
 def _by_value(runs: Runs, single: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
