@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from farm_merge.cli import options
-from farm_merge.cli.show import bar
+from farm_merge.cli.show import draws_bars, say
 
 __all__ = ["COMMANDS"]
 
@@ -30,7 +30,7 @@ __all__ = ["COMMANDS"]
 )
 @options.where
 @options.metrics
-@options.by
+@options.groups
 @options.interval
 @click.option("--title", help="Of the page. By default the name of the experiment.")
 @click.option(
@@ -44,13 +44,19 @@ __all__ = ["COMMANDS"]
     show_default=True,
     help="Give the digest of the data, for which all of them are read.",
 )
-def report(database: Path, *, output: Path, **chosen: Any) -> None:
+@options.dry_run
+def report(database: Path, *, output: Path, dry_run: bool, **chosen: Any) -> None:
     """Make one page that shows an experiment; it needs no network, and can be mailed."""
+    from farm_merge.read.listing import list_simulations
     from farm_merge.report import write_report
 
-    with bar("simulations") as progress:
-        charts = write_report(database, output, progress=progress, **chosen)
-    click.echo(f"{output}: {charts} charts, {output.stat().st_size / 1e6:.1f} MB")
+    if dry_run:
+        simulations = list_simulations(database, chosen["where"])
+        over = ", in place of the one that is there" if output.exists() else ""
+        say(f"{output}: would be made of {len(simulations):,} simulations{over}")
+        return
+    charts = write_report(database, output, progress=draws_bars(), **chosen)
+    say(f"{output}: {charts} charts, {output.stat().st_size / 1e6:.1f} MB")
 
 
 COMMANDS = (report,)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import FarmMergeError, OutputError
+from farm_merge.errors import OutputError
+from farm_merge.extras import missing_extra
 from farm_merge.publish import replacing
 from farm_merge.report.chart import draw_pictures
 from farm_merge.report.charts import draw_charts
@@ -36,7 +37,7 @@ def write_report(
     title: str | None = None,
     template: str | PathLike[str] | None = None,
     digest: bool = True,
-    progress: ReportCount | None = None,
+    progress: ReportCount | bool | None = None,
 ) -> int:
     """Write a page about an experiment, in one file that needs nothing else.
 
@@ -53,7 +54,7 @@ def write_report(
         title: Of the page; by default the names of the experiments.
         template: A template of Jinja2's for the page, which may extend `page.html`.
         digest: Whether the page has the digest of its data, for which all of them are read.
-        progress: Called with the number of simulations digested, and of all.
+        progress: Called with the number of simulations digested, and of all; True draws a bar.
 
     Returns:
         The number of charts.
@@ -111,6 +112,4 @@ def _require_packages() -> None:
         import scipy  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError as exc:
-        raise FarmMergeError(
-            f"a report needs the package {exc.name}", remedy="pip install 'farm-merge[report]'"
-        ) from exc
+        raise missing_extra(f"a report needs the package {exc.name}", "report") from exc

@@ -29,7 +29,7 @@ _PACKAGES = ("altair", "vl-convert-python", "pandas", "scipy", "numpy")
 
 
 def made_of(
-    database: Path, runs: Runs, command: str, *, digest: bool, progress: ReportCount | None
+    database: Path, runs: Runs, command: str, *, digest: bool, progress: ReportCount | bool | None
 ) -> list[tuple[str, str]]:
     """Return when and by what a page is made, the command for it, and the digest of its data."""
     versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
@@ -82,7 +82,7 @@ def origin_tables(runs: Runs, facts: dict[str, Any], ledger: list[LedgerEntry]) 
     return [table for table in tables if table.rows]
 
 
-def _digest(database: Path, ids: list[str], progress: ReportCount | None) -> str:
+def _digest(database: Path, ids: list[str], progress: ReportCount | bool | None) -> str:
     """Return the digest of what `farm-merge digest` prints of the simulations, in their order."""
     digests = digest_simulations(database, ids, progress=progress)
     lines = "".join(f"{it.digest}  {it.simulation_id}\n" for it in digests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.nearest import with_nearest
 from farm_merge.read.where import plain_name
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def parameter_column(frame: pd.DataFrame, name: str) -> str:
     full = name if name.startswith(_PREFIX) else f"{_PREFIX}{name}"
     if full not in frame:
         known = (column.removeprefix(_PREFIX) for column in parameter_columns(frame))
-        raise FarmMergeError(f"no simulation has a parameter {name}; there are {', '.join(known)}")
+        raise FarmMergeError(with_nearest(f"no simulation has a parameter {name}", name, known))
     return full
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from farm_merge.errors import FarmMergeError, require_choice
+from farm_merge.errors import require_choice
+from farm_merge.extras import missing_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +146,5 @@ def _stats() -> Any:
     try:
         from scipy import stats
     except ImportError as exc:
-        raise FarmMergeError(
-            "confidence intervals need SciPy", remedy="pip install 'farm-merge[report]'"
-        ) from exc
+        raise missing_extra("confidence intervals need SciPy", "report") from exc
     return stats

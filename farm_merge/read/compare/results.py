@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.read.compare.columns import METADATA
 from farm_merge.read.shapes import chosen_metrics, is_agentfarms, read_shapes
-from farm_merge.read.where import flat_parameters, parsed_parameters
+from farm_merge.read.where import STATUS, flat_parameters, parsed_parameters
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ def read_results(
 
 def _registered(connection: sqlite3.Connection, ids: Sequence[str]) -> Iterator[Row]:
     """Yield the metadata and the parameters of simulations."""
+    metadata = ", ".join(METADATA).replace("status", f"{STATUS} AS status")
     for row in _rows(
         connection,
-        f"SELECT simulation_id, {', '.join(METADATA)}, parameters FROM simulations WHERE {_CHOSEN}",
+        f"SELECT simulation_id, {metadata}, parameters FROM simulations WHERE {_CHOSEN}",
         {"ids": json.dumps(ids)},
     ):
         parameters = parsed_parameters(row.pop("parameters"))

@@ -6,7 +6,7 @@ import math
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.errors import FarmMergeError
+from farm_merge.nearest import require_known
 from farm_merge.read.compare.columns import METADATA, parameter_columns, result_columns
 from farm_merge.read.compare.results import is_count, read_results
 from farm_merge.read.open import reading
@@ -22,7 +22,11 @@ __all__ = ["compare_simulations", "compare_two"]
 
 
 def compare_simulations(
-    database: str | PathLike[str], where: Iterable[str] = (), *, metrics: Iterable[str] = ()
+    database: str | PathLike[str],
+    where: Iterable[str] = (),
+    *,
+    simulations: Iterable[str] = (),
+    metrics: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Return one row a simulation: its parameters, and its results.
 
@@ -31,6 +35,7 @@ def compare_simulations(
         where: Conditions that all have to hold, each `NAME OPERATOR VALUE`: a parameter (`a.b` for
             one in another) or `simulation_id`, `experiment_id`, `status`, `seed`, `git_commit`;
             one of `= != < <= > >= ~`, where `~` looks for a part of a text.
+        simulations: Only these; all by default.
         metrics: Only these, each as `TABLE.COLUMN`, or as its column where one table alone has it;
             all by default.
 
@@ -58,7 +63,7 @@ def compare_simulations(
     import pandas as pd
 
     with reading(database) as connection:
-        ids = chosen_simulations(connection, where)
+        ids = chosen_simulations(connection, where, simulations, path=database)
         rows: dict[str, dict[str, Any]] = {simulation_id: {} for simulation_id in ids}
         shapes, found = read_results(connection, ids, metrics)
         for row in found:
@@ -89,13 +94,7 @@ def compare_two(database: str | PathLike[str], first: str, second: str) -> pd.Da
     import pandas as pd
 
     frame = compare_simulations(database)
-    for simulation_id in (first, second):
-        if simulation_id not in frame.index:
-            raise FarmMergeError(
-                f"has no simulation {simulation_id}",
-                path=database,
-                remedy="farm-merge list shows those that it has",
-            )
+    require_known("simulation", (first, second), map(str, frame.index), path=database)
     rows = [
         _side_by_side(name, frame.loc[first, name], frame.loc[second, name])
         for name in map(str, frame)
