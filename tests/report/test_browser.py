@@ -210,6 +210,7 @@ def test_axe_finds_nothing(page, scheme):
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     page.execute_script("document.querySelectorAll('details').forEach(it => it.open = true)")
+    page.set_script_timeout(300)
     page.execute_script(Path(axe).read_text())
     found = page.execute_async_script(
         "axe.run().then(found => arguments[0](found.violations.map(it => [it.id, it.nodes[0].html])))"
