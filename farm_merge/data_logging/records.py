@@ -1,8 +1,8 @@
 """Records: which columns a logger's rows have, and what their values become on the way.
 
 NumPy scalars become Python's by their type, since SQLite would store `int64`, `float32` and
-`bool_` as BLOBs. A NaN in a column that may be NULL is stored as NULL: SQLite knows no NaN. Nor does
-JSON, where it is null, and an infinity its name.
+`bool_` as BLOBs. A NaN in a column that may be NULL is stored as NULL: SQLite knows no NaN. Nor
+does JSON, where it is null, and an infinity its name.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ __all__ = [
     "result_columns",
     "varied_parameters",
     "varied_results",
+    "with_results",
     "without_prefix",
 ]
 
@@ -172,10 +173,7 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
 
     names = varied_parameters(frame) if by is None else [_parameter(frame, name) for name in by]
     results = [name for name in result_columns(frame) if pd.api.types.is_numeric_dtype(frame[name])]
-    if "status" in frame:
-        left_nothing = frame[results].fillna(0).eq(0).all(axis=1)
-        frame = frame[~(left_nothing & frame["status"].eq("failed"))]
-    long = frame[[*names, *results]].melt(id_vars=names, var_name="result")
+    long = with_results(frame)[[*names, *results]].melt(id_vars=names, var_name="result")
     # Groups stay in the order of their values, results in that of the columns.
     long["result"] = pd.Categorical(long["result"], results)
     grouped = long.groupby([*names, "result"], dropna=False, observed=True)["value"]
@@ -184,6 +182,19 @@ def group_repetitions(frame: pd.DataFrame, by: Sequence[str] | None = None) -> p
     means["ci_low"], means["ci_high"] = means["mean"] - half, means["mean"] + half
     means["result"] = means["result"].astype(str)
     return without_prefix(means)
+
+
+def with_results(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the simulations but those that failed and left nothing: their counts are no results.
+
+    Args:
+        frame: What `compare_simulations` returned.
+    """
+    if "status" not in frame:
+        return frame
+    numbers = frame[result_columns(frame)].select_dtypes("number")
+    left_nothing = numbers.fillna(0).eq(0).all(axis=1)
+    return frame[~(left_nothing & frame["status"].eq("failed"))]
 
 
 def without_prefix(frame: pd.DataFrame) -> pd.DataFrame:

@@ -124,7 +124,7 @@ def frame(
             raise ShardError(f"has no table {table}; it has {', '.join(tables)}", path=database)
         columns = list(column_types(connection, table))
         chosen = [simulation_id] if isinstance(simulation_id, str) else simulation_id
-        where, values = selection(columns, chosen, steps)
+        where, values = selection(connection, table, chosen, steps)
         cursor = connection.execute(f"SELECT * FROM {quoted(table)}{where}", values)
         return pd.DataFrame(cursor.fetchall(), columns=columns)
 

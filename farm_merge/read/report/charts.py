@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from farm_merge.read.compare import confidence, group_repetitions
+from farm_merge.read.compare import confidence, group_repetitions, with_results
 from farm_merge.read.report.runs import MOST_SETS
 
 if TYPE_CHECKING:
@@ -263,7 +263,8 @@ def _kind(parameter: pd.Series[Any]) -> Literal["Q", "O"]:
 def _by_two(runs: Runs, first: str, second: str, outcome: str) -> Chart:
     import altair as alt
 
-    table = runs.frame.groupby([first, second], dropna=False)[outcome].mean().reset_index()
+    frame = with_results(runs.frame)
+    table = frame.groupby([first, second], dropna=False)[outcome].mean().reset_index()
     x, y = (name.removeprefix("parameters.") for name in (first, second))
     table.columns = ["first", "second", "mean"]
     base = alt.Chart(_rounded(table)).encode(
@@ -290,7 +291,7 @@ def _by_two(runs: Runs, first: str, second: str, outcome: str) -> Chart:
 
 
 def _lives(runs: Runs) -> Chart:
-    frame = runs.frame.assign(set=runs.sets)
+    frame = with_results(runs.frame).assign(set=runs.sets)
     table = frame.groupby("set", sort=False)[["agents_born", "agents_died"]].mean().reset_index()
     long = table.melt("set", var_name="what", value_name="number")
     long["what"] = long["what"].map({"agents_born": "lived", "agents_died": "died"})
@@ -317,7 +318,7 @@ def _causes(runs: Runs) -> Chart:
 
 
 def _actions(runs: Runs, actions: list[str]) -> Chart:
-    frame = runs.frame[actions].assign(set=runs.sets)
+    frame = with_results(runs.frame)[actions].assign(set=runs.sets)
     table = frame.groupby("set", sort=False).mean().reset_index()
     long = table.melt("set", var_name="action", value_name="number")
     long["action"] = long["action"].str.removeprefix("actions_")
