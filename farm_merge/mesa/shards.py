@@ -11,7 +11,7 @@ from farm_merge.database import SimulationWriter
 from farm_merge.database.opening import close_database, open_database, open_session
 from farm_merge.errors import ConflictError, FarmMergeError
 from farm_merge.housekeeping import remove_simulations
-from farm_merge.mesa.collected import collector_of, seed_of, steps_of
+from farm_merge.mesa.collected import collector_of, forget_model, seed_of, steps_of
 from farm_merge.mesa.recorder import write_collected
 from farm_merge.mesa.results import chosen_steps, is_modern
 from farm_merge.publish import settle_output
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from farm_merge.sqlite import sqlite3
 
 __all__ = ["close_shards", "present_runs", "simulate_run", "tidied_shards"]
+
+_SETTINGS = DatabaseConfig(cache_size_mb=8)
+"""Nothing is read again, so SQLite needs to remember little."""
 
 _open: dict[tuple[Path, str], tuple[Path, sqlite3.Connection]] = {}
 """The shard of this process, by folder and batch. It stays open from one run to the next."""
@@ -45,12 +48,22 @@ def simulate_run(
         run: What to run.
     """
     model = model_cls(**run.arguments)
-    collector = collector_of(model)
-    # Until 3.3, Mesa went on for a step more.
-    last = run.max_steps if is_modern(collector) else run.max_steps + 1
-    while model.running and model.steps < last:
-        model.step()
-    wanted = {*chosen_steps(steps_of(model), model.steps, run.period, modern=is_modern(collector))}
+    try:
+        collector = collector_of(model)
+        # Until 3.3, Mesa went on for a step more.
+        last = run.max_steps if is_modern(collector) else run.max_steps + 1
+        while model.running and model.steps < last:
+            model.step()
+        _write(model, folder, experiment_id, batch, run)
+    finally:
+        forget_model(model)
+
+
+def _write(
+    model: Any, folder: Path, experiment_id: str | None, batch: str, run: BatchRun
+) -> None:
+    is_known = is_modern(collector_of(model))
+    wanted = {*chosen_steps(steps_of(model), model.steps, run.period, modern=is_known)}
     path, connection = _shard(folder, batch)
     with SimulationWriter(
         connection,
@@ -68,7 +81,7 @@ def simulate_run(
 def _shard(folder: Path, batch: str) -> tuple[Path, sqlite3.Connection]:
     if (folder, batch) not in _open:
         path = folder / f"{uuid.uuid4().hex}.db"
-        _open[folder, batch] = path, open_database(path, DatabaseConfig())
+        _open[folder, batch] = path, open_database(path, _SETTINGS)
     return _open[folder, batch]
 
 
