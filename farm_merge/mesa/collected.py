@@ -227,9 +227,8 @@ def _log(
     columns: Sequence[Sequence[Any]],
     key: Sequence[str] = (),
 ) -> None:
-    if columns and len(columns[0]):
-        rows = zip(*_storable(columns), strict=True)
-        logger.log_many(table, list(rows), key=key, columns=names)
+    if columns:
+        logger.log_columns(table, dict(zip(names, _storable(columns), strict=True)), key=key)
 
 
 def _storable(columns: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
