@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.config import DatabaseConfig
@@ -21,7 +22,7 @@ from farm_merge.sqlite import file_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from os import PathLike
 
     from farm_merge.mesa.design import BatchRun
     from farm_merge.sqlite import sqlite3
@@ -46,8 +47,8 @@ class ShardWriter:
         experiment_id: What the simulations belong to.
     """
 
-    def __init__(self, folder: Path, experiment_id: str | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | PathLike[str], experiment_id: str | None = None) -> None:
+        self.folder = Path(folder).resolve()
         self._experiment_id = experiment_id
         self._batch = uuid.uuid4().hex
 
