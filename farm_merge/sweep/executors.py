@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,10 @@ class ExecutorCrew:
             return []
         future = self._done.get()
         run = self._runs.pop(future)
-        error = future.exception()
+        try:
+            error = future.exception()
+        except CancelledError as exc:  # as Dask does where its scheduler was started again
+            error = exc
         return [future.result() if error is None else self._failed(run, error)]
 
     def close(self) -> None:

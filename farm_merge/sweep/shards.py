@@ -107,6 +107,8 @@ def simulate_run(jobs: Jobs, run: Run) -> Ended:
         run: What to simulate.
     """
     stage, started = "start", time.perf_counter()
+    if shard_path(jobs.folder, run).exists():  # Dask runs again what a worker had done that died
+        return Ended(run)
     try:
         remove_leftovers(jobs.folder, run)  # of an attempt before
         jobs.simulator.prepare()

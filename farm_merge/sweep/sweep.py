@@ -203,8 +203,11 @@ def _carry_out(
         if not ended:
             return
         for it in ended:
-            if it.failure is None:
-                collector.add(shard_path(folder, it.run))
+            shard = shard_path(folder, it.run)
+            # Dask may lose the word of a run whose worker died when it was done.
+            was_lost = it.failure is not None and it.failure.stage == "executor" and shard.exists()
+            if it.failure is None or was_lost:
+                collector.add(shard)
                 tally.complete(it.run)
             elif failure := tally.fail(it.failure):
                 collector.add(failure)
