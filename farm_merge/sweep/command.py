@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
     from farm_merge.sweep.names import Value
     from farm_merge.sweep.runs import Run
+    from farm_merge.sweep.shards import Jobs
 
-__all__ = ["CommandFailedError", "CommandSimulator", "files_of"]
+__all__ = ["CommandFailedError", "CommandSimulator", "end_programs", "files_of"]
 
 _OURS = ("shard", "folder", "seed", "repetition", "simulation_id")
+_running: set[subprocess.Popen[bytes]] = set()
+"""Programs that this process runs, each the leader of a group."""
+
 _TAIL = 4000  # of what a program printed, so many bytes explain why it failed
 
 
@@ -89,11 +93,12 @@ class CommandSimulator:
         paths = [Path(self.folder) / word for word in self._words()]
         return digest_of(path for path in paths if path.is_file())
 
-    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:  # noqa: ARG002  (its database is the program's own)
+    def simulate(self, run: Run, path: Path, jobs: Jobs) -> None:
         """Run the program, and make a shard of what it left.
 
         Raises:
             CommandFailedError: If it ends with another exit code than 0, or leaves nothing.
+            TimeoutError: If it takes too long.
         """
         started, files = now(), files_of(path)
         files.mkdir()
@@ -107,10 +112,11 @@ class CommandSimulator:
             "folder": str(files),
         }
         words = [_filled(word, values) for word in self._words()]
-        _call(words, self.folder, files.with_name(f"{files.name}.output"))
+        log = files.with_name(f"{files.name}.output")
+        _call(words, self.folder, log, jobs.timeout)
         if not shard.exists():
             _gather(files, shard)
-        _adopt(shard, path, run, experiment_id, started)
+        _adopt(shard, path, run, jobs.experiment_id, started)
         shutil.rmtree(files)
 
     def _words(self) -> list[str]:
@@ -147,7 +153,20 @@ def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _call(words: list[str], folder: str, log: Path) -> None:
+def end_programs() -> None:
+    """End all programs that this process runs, and what they have started."""
+    for process in list(_running):
+        _end(process)
+
+
+def _end(leader: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+
+
+def _call(words: list[str], folder: str, log: Path, timeout: float | None) -> None:
+    # A process of a sweep leads a group, with which all that it started ends, in time too.
+    leads = not _leads_a_group()
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  (the user's own program, without a shell)
             words,
@@ -155,15 +174,21 @@ def _call(words: list[str], folder: str, log: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # A process of a sweep leads a group, with which all that it started ends.
-            process_group=None if _leads_a_group() else 0,
+            process_group=0 if leads else None,
         )
+        if leads:
+            _running.add(process)
         try:
-            code = process.wait()
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait(timeout if leads else None)
+        except BaseException as exc:
+            if leads:
+                _end(process)
+                process.wait()
+            if isinstance(exc, subprocess.TimeoutExpired):
+                raise TimeoutError(f"took longer than {timeout:g} s") from None
             raise
+        finally:
+            _running.discard(process)
     if code:
         raise CommandFailedError(f"{_how_ended(code)}: {shlex.join(words)}\n{_tail(log)}".rstrip())
     log.unlink()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor, CancelledError
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from farm_merge.sweep.children import simulate_in_child
 from farm_merge.sweep.failures import Failure
 from farm_merge.sweep.shards import ended_by, simulate_run, this_worker
 
@@ -21,6 +27,15 @@ _MOST_SUBMITTED = 1000
 """More than any cluster of ours has workers, and few enough to take no memory."""
 
 
+def _may_stay(executor: Executor, jobs: Jobs) -> bool:
+    """Return whether runs go on in the workers themselves, and not in children of theirs.
+
+    A run that is killed would take a worker of Dask with it, and all processes of MPI.
+    """
+    is_of_python = isinstance(executor, ThreadPoolExecutor | ProcessPoolExecutor)
+    return is_of_python and (jobs.timeout is None or jobs.simulator.kind == "command")
+
+
 class ExecutorCrew:
     """An executor that simulates, of which nothing is known but its interface.
 
@@ -32,6 +47,7 @@ class ExecutorCrew:
     def __init__(self, jobs: Jobs, executor: Executor) -> None:
         self._jobs = jobs
         self._executor = executor
+        self._simulate = simulate_run if _may_stay(executor, jobs) else simulate_in_child
         self._runs: dict[Future[Ended], Run] = {}
         self._done: SimpleQueue[Future[Ended]] = SimpleQueue()
         self._refused: list[Ended] = []
@@ -45,7 +61,7 @@ class ExecutorCrew:
     def start(self, run: Run) -> None:
         """Submit a run."""
         try:
-            future = self._executor.submit(simulate_run, self._jobs, run)
+            future = self._executor.submit(self._simulate, self._jobs, run)
         except RuntimeError as exc:  # it is broken, or shut down
             self._refused.append(self._failed(run, exc))
             return
