@@ -14,7 +14,7 @@ import pytest
 from farm_merge.errors import FarmMergeError, InvalidOptionError
 from farm_merge.sweep import engine, run_sweep
 from tests.conftest import content, query
-from tests.sweep.small import hidden, of_model, sweep
+from tests.sweep.small import hidden, is_alive, of_model, sweep
 
 
 def test_threads_and_processes_give_the_same(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_dask_worker_that_is_killed_costs_only_its_run_which_is_run_again(tmp_
     distributed = pytest.importorskip("distributed")
     shards, output = tmp_path / "shards", tmp_path / "exp.db"
     marks = {"folder_of_marks": str(tmp_path)}
-    design = of_model("die_once", grid={"n": list(range(1, 9))}, config=marks)
+    design = of_model("kill_worker_once", grid={"n": list(range(1, 9))}, config=marks)
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     )
@@ -45,12 +45,18 @@ def test_a_dask_worker_that_is_killed_costs_only_its_run_which_is_run_again(tmp_
         before = set(client.run(os.getpid).values())
         report = run_sweep(design, shards, output, executor=executor)
         client.wait_for_workers(2)
+        late = of_model("hang", config={"pid_file": str(tmp_path / "pid")}, experiment_id="late")
+        ended = run_sweep(
+            late, tmp_path / "late", tmp_path / "late.db", executor=executor, timeout=5
+        )
         after = set(client.run(os.getpid).values())
     assert len(before - after) == 1, "a worker was killed"
     assert (len(report.completed), report.failed) == (8, ())
     rows = "SELECT simulation_id, count(*) FROM simulation_steps GROUP BY 1 ORDER BY 1"
     assert query(output, rows) == [(f"n{n}_r1", n) for n in range(1, 9)]
     assert hidden(shards) == []
+    assert [failure.exception for failure in ended.failed] == ["TimeoutError"]
+    assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
 def test_a_scheduler_that_is_not_there_is_named() -> None:
