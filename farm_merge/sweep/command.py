@@ -7,18 +7,16 @@ import shlex
 import shutil
 import signal
 import subprocess
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.database.provenance import provenance
-from farm_merge.database.registry import stored_json
 from farm_merge.errors import FarmMergeError
-from farm_merge.schema import LEDGER, SHARD_MARK, now
-from farm_merge.sqlite import connect, file_uri, transaction
+from farm_merge.schema import now
+from farm_merge.sweep.adopt import adopt, files_of
 from farm_merge.sweep.csv_tables import database_of_csv
 from farm_merge.sweep.load import digest_of
 from farm_merge.sweep.nearest import with_nearest
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from farm_merge.sweep.runs import Run
     from farm_merge.sweep.shards import Jobs
 
-__all__ = ["CommandFailedError", "CommandSimulator", "end_programs", "files_of"]
+__all__ = ["CommandFailedError", "CommandSimulator", "end_programs"]
 
 _OURS = ("shard", "folder", "seed", "repetition", "simulation_id")
 _running: set[subprocess.Popen[bytes]] = set()
@@ -116,7 +114,7 @@ class CommandSimulator:
         _call(words, self.folder, log, jobs.timeout)
         if not shard.exists():
             _gather(files, shard)
-        _adopt(shard, path, run, jobs.experiment_id, started)
+        adopt(shard, path, run, jobs.experiment_id, started)
         shutil.rmtree(files)
 
     def _words(self) -> list[str]:
@@ -134,11 +132,6 @@ class CommandSimulator:
         except ValueError as exc:
             raise FarmMergeError(f"command: {exc}; a brace is written twice: {{{{") from exc
         return {name for _, name, _, _ in parts if name is not None}
-
-
-def files_of(path: Path) -> Path:
-    """Return the folder of what a program leaves, while its shard is not made."""
-    return path.with_name(f"{path.name}.files")
 
 
 def _filled(word: str, values: Mapping[str, Value]) -> str:
@@ -214,30 +207,3 @@ def _gather(files: Path, shard: Path) -> None:
     if not tables:
         raise CommandFailedError("the program left neither {shard} nor CSV files in {folder}")
     database_of_csv(tables, shard)
-
-
-def _adopt(found: Path, path: Path, run: Run, experiment_id: str, started: str) -> None:
-    """Make a shard of any SQLite file: its rows, and what is known of the run."""
-    from farm_merge.merge import merge_shards
-
-    merge_shards(
-        [found],
-        path,
-        experiment_id=experiment_id,
-        simulation_id=run.simulation_id,
-        include_running=True,
-        jobs=1,
-    )
-    known = {
-        "status": "completed",
-        "start_time": started,
-        "end_time": now(),
-        "parameters": stored_json(run.record),
-        "seed": run.seed,
-        **provenance(),
-    }
-    with closing(connect(file_uri(path, mode="rw"))) as connection, transaction(connection):
-        columns = ", ".join(f"{column} = :{column}" for column in known)
-        connection.execute(f"UPDATE simulations SET {columns}", known)
-        connection.execute(f"DELETE FROM {LEDGER}")  # it names a file that is gone
-        connection.execute(f"PRAGMA application_id = {SHARD_MARK}")

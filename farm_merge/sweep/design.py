@@ -54,7 +54,8 @@ class Sweep(BaseModel):
         name: Of the experiment, for people.
         description: Of the experiment, for people.
         simulation: The function that simulates: "package.module:function", called with
-            `(db, parameters, seed)`, or "mesa:package.module:Model"; the built-in model by default.
+            `(db, parameters, seed)`, "mesa:package.module:Model", or
+            "agentfarm:package.module:function"; the built-in model by default.
         command: A command line that simulates, instead.
         steps: The parameter `steps` of every run; the built-in model needs it.
         repetitions: Runs of every parameter set.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import FarmMergeError
 from farm_merge.publish import publish_new
 from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri, make_disposable
-from farm_merge.sweep.command import files_of
+from farm_merge.sweep.adopt import files_of
 from farm_merge.sweep.failures import Failure
 from farm_merge.sweep.shelf import put_on_shelf
 
