@@ -14,6 +14,8 @@ from farm_merge.sweep.command import end_programs
 from farm_merge.sweep.processes import ProcessCrew
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from farm_merge.sweep.runs import Run
     from farm_merge.sweep.shards import Ended, Jobs
 
@@ -36,11 +38,16 @@ def simulate_in_child(jobs: Jobs, run: Run) -> Ended:
     return ended
 
 
-def end_runs() -> None:
-    """End what goes on for the threads of this process: children, and programs."""
-    for _, crew in list(_crews.values()):
-        crew.kill()
-    end_programs()
+def end_runs(folder: Path) -> None:
+    """End what goes on for the threads of this process: children, and programs.
+
+    Args:
+        folder: That of the shards of the sweep, whose runs they are.
+    """
+    for jobs, crew in list(_crews.values()):
+        if jobs.folder == folder:
+            crew.kill()
+    end_programs(folder)
 
 
 def _crew(jobs: Jobs) -> ProcessCrew:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["CommandFailedError", "CommandSimulator", "end_programs"]
 
 _OURS = ("shard", "folder", "seed", "repetition", "simulation_id")
-_running: set[subprocess.Popen[bytes]] = set()
-"""Programs that this process runs, each the leader of a group."""
+_running: dict[subprocess.Popen[bytes], Path] = {}
+"""Programs that this process runs, each the leader of a group, and where their shards belong."""
 
 _TAIL = 4000  # of what a program printed, so many bytes explain why it failed
 
@@ -146,10 +146,15 @@ def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def end_programs() -> None:
-    """End all programs that this process runs, and what they have started."""
-    for process in list(_running):
-        _end(process)
+def end_programs(folder: Path) -> None:
+    """End the programs that this process runs for a sweep, and what they have started.
+
+    Args:
+        folder: That of the shards of the sweep.
+    """
+    for process, place in list(_running.items()):
+        if place == folder:
+            _end(process)
 
 
 def _end(leader: subprocess.Popen[bytes]) -> None:
@@ -170,7 +175,7 @@ def _call(words: list[str], folder: str, log: Path, timeout: float | None) -> No
             process_group=0 if leads else None,
         )
         if leads:
-            _running.add(process)
+            _running[process] = log.parent
         try:
             code = process.wait(timeout if leads else None)
         except BaseException as exc:
@@ -181,7 +186,7 @@ def _call(words: list[str], folder: str, log: Path, timeout: float | None) -> No
                 raise TimeoutError(f"took longer than {timeout:g} s") from None
             raise
         finally:
-            _running.discard(process)
+            _running.pop(process, None)
     if code:
         raise CommandFailedError(f"{_how_ended(code)}: {shlex.join(words)}\n{_tail(log)}".rstrip())
     log.unlink()

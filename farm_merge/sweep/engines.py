@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from farm_merge.errors import FarmMergeError, InvalidOptionError, require_choice
-from farm_merge.sweep.children import end_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +48,7 @@ def engine(
 @contextmanager
 def _threads(workers: int | None, _: str | None) -> Iterator[Executor]:
     with ThreadPoolExecutor(workers) as executor:
-        try:
-            yield executor
-        except BaseException:
-            end_runs()
-            raise
+        yield executor
 
 
 @contextmanager
@@ -70,11 +65,7 @@ def _dask(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
                 distributed.Client(scheduler) as client,
                 client.get_executor(pure=False) as executor,
             ):
-                try:
-                    yield executor
-                except BaseException:
-                    client.run(end_runs)  # the workers stay, and would go on with them
-                    raise
+                yield executor
         except OSError as exc:
             raise FarmMergeError(f"Dask's scheduler {scheduler} does not answer ({exc})") from exc
         return

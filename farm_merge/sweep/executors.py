@@ -9,9 +9,9 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from farm_merge.sweep.children import simulate_in_child
+from farm_merge.sweep.children import end_runs, simulate_in_child
 from farm_merge.sweep.failures import Failure
 from farm_merge.sweep.shards import ended_by, simulate_run, this_worker
 
@@ -47,6 +47,7 @@ class ExecutorCrew:
     def __init__(self, jobs: Jobs, executor: Executor) -> None:
         self._jobs = jobs
         self._executor = executor
+        self._client: Any = getattr(executor, "_client", None)  # Dask's
         self._simulate = simulate_run if _may_stay(executor, jobs) else simulate_in_child
         self._runs: dict[Future[Ended], Run] = {}
         self._done: SimpleQueue[Future[Ended]] = SimpleQueue()
@@ -84,9 +85,13 @@ class ExecutorCrew:
         return [future.result() if error is None else self._failed(run, error)]
 
     def close(self) -> None:
-        """Cancel what has not begun; what has begun goes on in the executor."""
+        """Cancel what has not begun, and end what goes on in children and programs."""
         for future in self._runs:
             future.cancel()
+        if self._runs:
+            end_runs(self._jobs.folder)
+        if self._runs and self._client is not None and self._client.status == "running":
+            self._client.run(end_runs, self._jobs.folder)  # its workers stay, and would go on
 
     def _failed(self, run: Run, error: BaseException) -> Ended:
         self._is_broken = self._is_broken or isinstance(error, BrokenExecutor)
