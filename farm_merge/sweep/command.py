@@ -15,11 +15,11 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.nearest import with_nearest
 from farm_merge.schema import now
 from farm_merge.sweep.adopt import adopt, files_of
 from farm_merge.sweep.csv_tables import database_of_csv
 from farm_merge.sweep.load import digest_of
-from farm_merge.sweep.nearest import with_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
