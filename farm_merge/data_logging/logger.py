@@ -66,7 +66,7 @@ class DataLogger:
         simulation_id: The simulation that all rows belong to.
         buffer_size: Rows that are held before they are written.
         commit_interval: After how many seconds they are written in any case.
-        hint: What to do when they cannot be written.
+        make_room: Tries to, when the database is full, and returns whether it could.
 
     Attributes:
         simulation_id: The simulation that all rows belong to.
@@ -86,13 +86,13 @@ class DataLogger:
         *,
         buffer_size: int,
         commit_interval: float,
-        hint: str = "",
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self.simulation_id = simulation_id
         self.refused = Refusals()
         self._buffer_size = buffer_size
         self._commit_interval = commit_interval
-        self._buffers = Buffers(connect, simulation_id, hint, self.refused)
+        self._buffers = Buffers(connect, simulation_id, make_room, self.refused)
         self._last_flush = time.monotonic()
         self._last_step = self._buffers.last_step()
         self._agents = self._buffers.stored_agents()

@@ -10,6 +10,7 @@ from farm_merge.extras import missing_extra
 from farm_merge.publish import replacing
 from farm_merge.report.chart import draw_pictures
 from farm_merge.report.charts import draw_charts
+from farm_merge.report.effects import draw_effects
 from farm_merge.report.origin import command_of, made_of
 from farm_merge.report.page import read_template, render_page
 from farm_merge.report.runs import read_runs
@@ -70,7 +71,7 @@ def write_report(
     where, metrics, by = tuple(where), tuple(metrics), tuple(by)
     page_template = read_template(Path(template) if template else None)
     runs = read_runs(database, where, metrics, by, interval)
-    charts = list(draw_charts(runs))
+    charts = [*draw_charts(runs), *draw_effects(database)]
     options = [
         *(("--where", it) for it in where),
         *(("--by", it) for it in by),
