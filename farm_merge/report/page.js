@@ -65,7 +65,7 @@ function pictureView(chart) {
     { ...panelSpec(chart, panel, { legend: true }), title: panel, width: Math.floor(720 / columns) }));
   const title = { text: chart.title, subtitle: chart.caption, anchor: "start" };
   const spec = whole(chart, { title, background: "white", concat, columns, config: config("#1d2329", "#dde2e7") });
-  return new vegaEmbed.vega.View(vegaEmbed.vega.parse(vegaEmbed.vegaLite.compile(spec).spec), { renderer: "none" });
+  return new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "none" });
 }
 
 function csv(table) {

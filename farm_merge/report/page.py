@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge import __version__
 from farm_merge.errors import FarmMergeError
 from farm_merge.merge.ledger import read_ledger
-from farm_merge.read.compare import varied_parameters
+from farm_merge.read.compare import unfinished, varied_parameters
 from farm_merge.read.listing import describe_database
 from farm_merge.read.open import reading_rows
 from farm_merge.report.chart import COLOURS, on_page, slug
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from farm_merge.report.chart import Chart
     from farm_merge.report.runs import Runs
 
-__all__ = ["read_template", "render_page"]
+__all__ = ["LIBRARIES", "read_template", "render_page"]
 
 _FILES = ("page.html", "page.css", "page.js")
+LIBRARIES = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
+"""What `page.js` calls the libraries."""
 
 
 def render_page(
@@ -75,6 +78,7 @@ def render_page(
         where=where,
         facts=_facts(database, facts, runs),
         pooled=_pooled(runs),
+        unfinished=Counter(unfinished(runs.all)),
         parameters=parameter_tables(runs.all),
         statuses=statuses(runs.all),
         figures={
@@ -147,7 +151,7 @@ def _vega() -> str:
     import vl_convert
     from markupsafe import Markup
 
-    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    script = str(vl_convert.javascript_bundle(LIBRARIES))
     return Markup(script.replace("</script", "<\\/script"))  # noqa: S704  (our own)
 
 
