@@ -18,11 +18,16 @@ POINTS ?= 40
 # How many files `make fuzz` mutates.
 COUNT  ?= 20000
 
+# How many changes `make mutants` makes in each module, and in which modules; those that write if none.
+SAMPLE ?= 15
+SEED   ?= 0
+MODULES ?=
+
 # More pytest options, as in: make test PYTEST='-k ledger'
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test faults fuzz bench check format docs clean
+.PHONY: help sweep test faults fuzz mutants bench check format docs clean
 
 help: ## Show what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +53,13 @@ faults: $(VENV)/installed-dev ## Kill and refuse every command at its calls to t
 
 fuzz: $(VENV)/installed-dev ## Mutate files in their structure and merge them (long; COUNT=20000)
 	$(BIN)/python -m tests.fuzz.harness --count $(COUNT)
+
+$(VENV)/installed-mutants: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	@touch $@
+
+mutants: $(VENV)/installed-mutants ## Change the code at random and see whether tests notice (long; SAMPLE=15 MODULES=publish)
+	$(BIN)/python -m tests.mutants.harness --sample $(SAMPLE) --seed $(SEED) $(MODULES)
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
