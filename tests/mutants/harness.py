@@ -63,9 +63,9 @@ ALSO = {
 """Tests for what the mirrored ones did not notice, by the folder or module that they are of."""
 
 SLOW = (
-    "killed or a_kill_ or full_disk or hundreds_of_small_ones or many_processes"
-    " or processes_that_persist or several_processes or pages_give_what_rows_give"
-    " or lock_byte_stays_unused or no_bit_that_flips"
+    "killed_at_any_step or during_a_vacuum or full_disk or hundreds_of_small_ones"
+    " or many_processes_take or processes_that_persist or several_processes_can"
+    " or pages_give_what_rows or lock_byte_stays or no_bit_that_flips or no_bytes_at_random"
 )
 """Tests that take many seconds each, and are left out."""
 
