@@ -57,6 +57,7 @@ ALSO = {
         "tests/merge/test_contract.py::TestLegacyAppend",
     ),
     "merge/pages": ("tests/merge/write/test_graft.py",),
+    "merge/ledger.py": ("tests/merge/test_audit.py",),
     "publish": ("tests/merge/test_merge.py",),
     "data_logging": ("tests/database/test_shard.py", "tests/test_simulation.py"),
 }
