@@ -1,6 +1,6 @@
 """Changes the code, a place at a time, and looks whether a test notices.
 
-    python -m tests.mutants.harness [--sample 15] [--seed 0] [--first 0] [--list] [MODULE ...]
+    python -m tests.mutants.harness [--sample 15] [--first 0] [--seed 0] [--verbose] [MODULE ...]
 
 cosmic-ray makes the changes (mutants): other operators, numbers, conditions, exceptions, decorators,
 loops without a round; `statements.py` adds statements that are left out. Of every module places are
@@ -27,8 +27,9 @@ import time
 import tomllib
 from collections import Counter
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 from cosmic_ray.commands import init
@@ -78,6 +79,8 @@ _OURS = {"farm_merge", "tests"}
 _HEAVY = ("hypothesis", "numpy", "pandas", "pydantic", "sqlalchemy.orm", "sqlite_utils", "tqdm")
 """What most tests import."""
 
+_GOAL = 0.9
+
 _SECONDS = 30
 """What the tests of a mutant may take beside four times of what they take without it."""
 
@@ -85,12 +88,11 @@ _SECONDS = 30
 class Outcome(NamedTuple):
     """What became of a mutant."""
 
-    module: str
+    result: Literal["noticed", "missed", "same"]
     line: int
     operator: str
     was: str
     became: str
-    noticed: bool
 
 
 def modules_of(names: list[str]) -> list[str]:
@@ -157,7 +159,8 @@ def passes(tests: tuple[str, ...], copy: Path, seconds: float | None) -> bool:
         process.join(seconds)
         return process.exitcode == 0
     finally:
-        with suppress(ProcessLookupError):  # and what it started
+        process.kill()
+        with suppress(ProcessLookupError):  # what it started
             os.killpg(process.pid, signal.SIGKILL)  # type: ignore[arg-type]
         process.join()
 
@@ -184,15 +187,21 @@ def tried(
 ) -> Outcome:
     """Make a change in the copy, run the tests of its module, take it back."""
     operator = get_operator(mutation.operator_name)(**mutation.operator_args)
-    with use_mutation(mutation.module_path, operator, mutation.occurrence) as (before, after):
-        noticed = not all(passes(tests, copy, seconds[tests]) for tests in tests_of(module))
-    lines = [
-        line for line in difflib.unified_diff(before.split("\n"), after.split("\n"), n=0, lineterm="")
-        if line[:2] not in {"--", "++", "@@"}
-    ]  # fmt: skip
-    was, became = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+    with use_mutation(mutation.module_path, operator, mutation.occurrence) as texts:
+        was, became = _difference(*texts)
+        result: Literal["noticed", "missed", "same"] = "same"
+        if (module, was, became) not in equivalents():
+            passed = all(passes(tests, copy, seconds[tests]) for tests in tests_of(module))
+            result = "missed" if passed else "noticed"
     name = mutation.operator_name.partition("/")[2]
-    return Outcome(module, mutation.start_pos[0], name, was, became, noticed)
+    return Outcome(result, mutation.start_pos[0], name, was, became)
+
+
+def _difference(before: str, after: str) -> tuple[str, str]:
+    """Return the lines that were changed, and what they became."""
+    lines = list(difflib.unified_diff(before.split("\n"), after.split("\n"), n=0, lineterm=""))[3:]
+    was, became = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+    return was, became
 
 
 def run_module(
@@ -220,6 +229,7 @@ def run_module(
         yield tried(mutation, module, copy, seconds)
 
 
+@cache
 def equivalents() -> dict[tuple[str, str, str], str]:
     """Return why changes make no difference, by module, line before and line after."""
     with (Path(__file__).with_name("equivalent.toml")).open("rb") as file:
@@ -234,6 +244,25 @@ def _say(words: str) -> None:
     sys.stdout.flush()
 
 
+def run_all(options: argparse.Namespace, total: Counter[str]) -> None:
+    """Run a sample of the mutants of modules, say what was found, and count it."""
+    seconds: dict[tuple[str, ...], float] = {}
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        copy = Path(name, "farm-merge")
+        Path(name).chmod(0o755)  # a few tests are another user
+        shutil.copytree(ROOT, copy, ignore=_IGNORED)
+        (copy / "tmp").mkdir()
+        for module in modules_of(options.modules):
+            counts = Counter[str]()
+            for result, line, operator, was, became in run_module(module, copy, options, seconds):
+                counts[result] += 1
+                total[result] += 1
+                if result == "missed" or options.verbose:
+                    _say(f"{result}: {module}:{line} {operator}\n    - {was}\n    + {became}")
+            if counts:
+                _say(f"{module}: {_words(counts)}")
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", default=WRITING, help="below farm_merge/")
@@ -246,29 +275,13 @@ def _main() -> None:
     OPERATOR_PROVIDERS["ours"] = Provider()
     for package in _HEAVY:
         importlib.import_module(package)
-    known, total = equivalents(), Counter[str]()
-    seconds: dict[tuple[str, ...], float] = {}
-    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
-        copy = Path(name, "farm-merge")
-        Path(name).chmod(0o755)  # a few tests are another user
-        shutil.copytree(ROOT, copy, ignore=_IGNORED)
-        (copy / "tmp").mkdir()
-        for module in modules_of(options.modules):
-            counts = Counter[str]()
-            for outcome in run_module(module, copy, options, seconds):
-                what = (outcome.module, outcome.was, outcome.became)
-                result = "noticed" if outcome.noticed else "same" if what in known else "missed"
-                counts[result] += 1
-                if result == "missed" or options.verbose:
-                    _say(
-                        f"{result}: {module}:{outcome.line} {outcome.operator}\n"
-                        f"    - {outcome.was}\n    + {outcome.became}"
-                    )
-            if counts:
-                _say(f"{module}: {_words(counts)}")
-            total += counts
+    total, interrupted = Counter[str](), False
+    try:
+        run_all(options, total)
+    except KeyboardInterrupt:
+        interrupted = True
     _say(f"all: {_words(total)}")
-    sys.exit(_rate(total) < 0.9)
+    sys.exit(130 if interrupted else _rate(total) < _GOAL)
 
 
 def _rate(counts: Counter[str]) -> float:
