@@ -18,6 +18,9 @@ POINTS ?= 40
 # How many files `make fuzz` mutates.
 COUNT  ?= 20000
 
+# How often `make concurrency` lets everything happen at once.
+RACES  ?= 20
+
 # How many changes `make mutants` makes in each module, and in which modules; those that write if none.
 SAMPLE ?= 15
 SEED   ?= 0
@@ -27,10 +30,10 @@ MODULES ?=
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test faults fuzz mutants bench check format docs clean
+.PHONY: help sweep test faults fuzz concurrency mutants bench check format docs clean
 
 help: ## Show what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +56,9 @@ faults: $(VENV)/installed-dev ## Kill and refuse every command at its calls to t
 
 fuzz: $(VENV)/installed-dev ## Mutate files in their structure and merge them (long; COUNT=20000)
 	$(BIN)/python -m tests.fuzz.harness --count $(COUNT)
+
+concurrency: $(VENV)/installed-dev ## Everything at once into one database (long; RACES=20)
+	$(BIN)/python -m tests.concurrency.harness --rounds $(RACES)
 
 $(VENV)/installed-mutants: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'

@@ -89,7 +89,7 @@ _SECONDS = 30
 class Outcome(NamedTuple):
     """What became of a mutant."""
 
-    result: Literal["noticed", "missed", "same"]
+    result: Literal["noticed", "missed", "same", "no Python"]
     line: int
     operator: str
     was: str
@@ -121,20 +121,19 @@ def sampled(module: str, copy: Path, sample: int, first: int, seed: int) -> list
     with use_db(copy / "mutants.sqlite") as session:
         init([path], session, {})
         mutations = [mutation for item in session.work_items for mutation in item.mutations]
-    ignored = list(_ignored_spans(path))
+    ignored = list(_ignored_spans(ast.parse(path.read_text(encoding="utf-8"))))
     places: dict[Any, list[MutationSpec]] = {}
     for mutation in mutations:
         span = (*mutation.start_pos, *mutation.end_pos)
-        if mutation.operator_name.endswith(("_Is", "_IsNot")):
-            continue  # small numbers and words of the code are the same where they are equal
-        if not any(start <= span[:2] and span[2:] <= end for start, end in ignored):
+        is_ignored = any(start <= span[:2] and span[2:] <= end for start, end in ignored)
+        if not is_ignored and not mutation.operator_name.endswith(("_Is", "_IsNot")):
             places.setdefault((span, _kind(mutation)), []).append(mutation)
     randomly = random.Random(f"{seed} {module}")
     chosen = randomly.sample(sorted(places), len(places))[first : first + sample]
     # Each draws by itself, so that a larger sample has the mutants of a smaller one.
     return [
         random.Random(f"{seed} {place}").choice(
-            sorted(places[place], key=lambda it: it.operator_name)
+            sorted(places[place], key=lambda it: (it.operator_name, it.occurrence))
         )
         for place in chosen
     ]
@@ -144,9 +143,9 @@ def _kind(mutation: MutationSpec) -> str:
     return "_".join(mutation.operator_name.split("_")[:2])
 
 
-def _ignored_spans(path: Path) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+def _ignored_spans(tree: ast.Module) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """Yield the spans of annotations, of imports for them, and of `dataclass(frozen=True)`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         parts = [getattr(node, name, None) for name in ("annotation", "returns")]
         if isinstance(node, ast.ClassDef):
             parts += node.decorator_list
@@ -194,12 +193,23 @@ def tried(
     operator = get_operator(mutation.operator_name)(**mutation.operator_args)
     with use_mutation(mutation.module_path, operator, mutation.occurrence) as texts:
         was, became = _difference(*texts)
-        result: Literal["noticed", "missed", "same"] = "same"
-        if (module, was, became) not in equivalents():
+        result: Literal["noticed", "missed", "same", "no Python"] = "same"
+        if not _is_python(texts[1]):
+            result = "no Python"
+        elif (module, was, became) not in equivalents():
             passed = all(passes(tests, copy, seconds[tests]) for tests in tests_of(module))
             result = "missed" if passed else "noticed"
     name = mutation.operator_name.partition("/")[2]
     return Outcome(result, mutation.start_pos[0], name, was, became)
+
+
+def _is_python(text: str) -> bool:
+    """Return whether a text can be compiled: cosmic-ray takes the `*` of a signature for a sign."""
+    try:
+        compile(text, "mutant", "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:
@@ -260,6 +270,8 @@ def run_all(options: argparse.Namespace, total: Counter[str]) -> None:
         for module in modules_of(options.modules):
             counts = Counter[str]()
             for result, line, operator, was, became in run_module(module, copy, options, seconds):
+                if result == "no Python":
+                    continue
                 counts[result] += 1
                 total[result] += 1
                 if result == "missed" or options.verbose:
