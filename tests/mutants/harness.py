@@ -61,7 +61,12 @@ ALSO = {
     "merge/ledger.py": ("tests/merge/test_audit.py",),
     "publish": ("tests/merge/test_merge.py",),
     "database": ("tests/database", "tests/test_experiment_database.py"),
-    "data_logging": ("tests/database", "tests/test_simulation.py", "tests/agentfarm/test_calls.py"),
+    "data_logging": (
+        "tests/data_logging",
+        "tests/database",
+        "tests/test_simulation.py",
+        "tests/agentfarm/test_calls.py",
+    ),
 }
 """Tests for what the mirrored ones did not notice, by the folder or module that they are of."""
 
