@@ -69,12 +69,17 @@ def open_database(
         path.parent.mkdir(parents=True, exist_ok=True)
         if experiment and not path.exists():
             _make_experiment(path)
+        # The schema itself is not synced where nothing is. A file that is there is looked at first.
+        is_free = not path.exists() and settings.pragmas()["journal_mode"] != "WAL"
         connection = connect(file_uri(path), timeout=settings.busy_timeout_ms / 1000)
         try:
+            if is_free:
+                _set_pragmas(connection, settings)
             _require_schema(path, connection, EXPERIMENT_MARK if experiment else SHARD_MARK)
             if experiment:
                 mark_as_experiment(connection)
-            _set_pragmas(connection, settings)
+            if not is_free:
+                _set_pragmas(connection, settings)
         except BaseException:
             connection.close()
             raise

@@ -19,6 +19,8 @@ __all__ = ["changes_of_design", "store_design", "stored_design"]
 
 _KEY = "sweep"
 
+_HOW_IT_RUNS = {"timeout", "retries", "shards", "storage", "memory_limit_mb"}
+
 
 def store_design(output: Path, sweep: Sweep) -> None:
     """Keep a design in `experiments.variables`, unless it is there already.
@@ -80,6 +82,8 @@ def _stored(connection: sqlite3.Connection, experiment_id: str) -> dict[str, Any
 
 
 def _plain(sweep: Sweep) -> dict[str, Any]:
-    """Return a design as it is in its file, without what is the default."""
-    plain: dict[str, Any] = json.loads(sweep.model_dump_json(exclude_defaults=True))
+    """Return a design as it is in its file, without defaults and what changes no result."""
+    plain: dict[str, Any] = json.loads(
+        sweep.model_dump_json(exclude_defaults=True, exclude=_HOW_IT_RUNS)
+    )
     return plain

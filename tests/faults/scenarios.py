@@ -20,9 +20,10 @@ from farm_merge.cli import main
 from farm_merge.errors import FarmMergeError
 from farm_merge.housekeeping import remove_simulations
 from farm_merge.merge import merge_shards
-from farm_merge.read.report import write_report
-from farm_merge.read.report.charts import draw_charts, draw_pictures
-from farm_merge.read.report.runs import read_runs
+from farm_merge.report import write_report
+from farm_merge.report.chart import draw_pictures
+from farm_merge.report.charts import draw_charts
+from farm_merge.report.runs import read_runs
 from farm_merge.sqlite import COMPANION_SUFFIXES, sqlite3
 from farm_merge.sweep import run_sweep, watch_shards
 from farm_merge.sweep.design import Sweep
@@ -184,14 +185,14 @@ def with_page(folder: Path) -> None:
 
 def charts(folder: Path) -> Any:
     """Draw the charts of a report, and their pictures, which takes seconds."""
-    drawn = [*draw_charts(read_runs(folder / "exp.db", (), ()))]
+    drawn = [*draw_charts(read_runs(folder / "exp.db"))]
     return drawn, [*draw_pictures(drawn[:3])]
 
 
 def report(folder: Path) -> None:
     drawn, pictures = SHARED
     with patch.multiple(
-        "farm_merge.read.report",
+        "farm_merge.report",
         draw_charts=lambda _: drawn, draw_pictures=lambda _: pictures,
     ):  # fmt: skip
         write_report(folder / "exp.db", folder / "r.html", plots=folder / "plots")

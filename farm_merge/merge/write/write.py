@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import DamagedGraftError, OutputError, ShardError
 from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.inputs.inspect import inspect_file
+from farm_merge.merge.ledger import keep_digest
 from farm_merge.merge.options import Progress
 from farm_merge.merge.plan.plan import LeftOut, SimulationPlan, unmergeable
 from farm_merge.merge.tables.changes import change
+from farm_merge.merge.tables.digest import content_digest
 from farm_merge.merge.write.attach import copy_simulation
 from farm_merge.merge.write.blame import blaming
 from farm_merge.merge.write.check import check_new_output, require_same_as_inputs
@@ -127,6 +129,10 @@ class _Writer:
             register_grafted(connection, grafted, self._experiment, self._folder)
             if verify == "content":
                 require_same_as_inputs(connection, grafted, self._plan.target, self._folder)
+                with transaction(connection):
+                    for simulation_id in {planned.simulation_id for planned in grafted}:
+                        digest = content_digest(connection, simulation_id)
+                        keep_digest(connection, simulation_id, digest)
             self._copy(connection, to_copy)
         if verify != "none":
             self._report(Progress("verify", self._done, self._done))
