@@ -21,11 +21,16 @@ COUNT  ?= 20000
 # How often `make concurrency` lets everything happen at once.
 RACES  ?= 20
 
+# How many changes `make mutants` makes in each module, and in which modules; those that write if none.
+SAMPLE ?= 15
+SEED   ?= 0
+MODULES ?=
+
 # More pytest options, as in: make test PYTEST='-k ledger'
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test faults fuzz concurrency bench check format docs clean
+.PHONY: help sweep test faults fuzz concurrency mutants bench check format docs clean
 
 help: ## Show what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +59,13 @@ fuzz: $(VENV)/installed-dev ## Mutate files in their structure and merge them (l
 
 concurrency: $(VENV)/installed-dev ## Everything at once into one database (long; RACES=20)
 	$(BIN)/python -m tests.concurrency.harness --rounds $(RACES)
+
+$(VENV)/installed-mutants: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	@touch $@
+
+mutants: $(VENV)/installed-mutants ## Change the code at random and see whether tests notice (long; SAMPLE=15 MODULES=publish)
+	$(BIN)/python -m tests.mutants.harness --sample $(SAMPLE) --seed $(SEED) $(MODULES)
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
