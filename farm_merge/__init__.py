@@ -33,6 +33,7 @@ _HOME = {
     "merge_shards": "merge",
     "plan_merge": "merge",
     "plan_sweep": "sweep",
+    "publish_database": "crate",
     "query": "read.open",
     "remove_simulations": "housekeeping",
     "rerun_simulation": "sweep",
