@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm_merge import __version__
-from farm_merge.cli import again, export, keep, look, merge, publish, report, sweep, watch
+from farm_merge.cli import again, export, keep, look, merge, publish, report, serve, sweep, watch
 from farm_merge.cli.show import exit_on_error
 
 if TYPE_CHECKING:
@@ -79,6 +79,6 @@ def main() -> None:
     """
 
 
-for _module in (merge, sweep, watch, again, look, report, export, keep, publish):
+for _module in (merge, sweep, watch, again, look, report, serve, export, keep, publish):
     for _command in _module.COMMANDS:
         main.add_command(_command)
