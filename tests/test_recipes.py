@@ -35,6 +35,21 @@ def test_each_tool_reads_the_experiment_and_the_dataset(make_shard, tmp_path, mo
     exec(recipe, {})
 
 
+def test_what_was_merged_is_read_by_models(make_shard, monkeypatch, tmp_path):
+    make_shard("run_1")
+    monkeypatch.chdir(tmp_path)
+    (recipe,) = [block for block in blocks("reading.md") if "session.query" in block]
+    names = {}
+    exec(recipe, names)
+    assert len(names["states"]) == 15
+
+
+def test_the_built_in_model_writes_two_shards(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    exec(blocks("models.md")[1].replace("200", "3"), {})
+    assert len(merge_shards(["shards"], "exp.db").simulations) == 2
+
+
 def test_a_model_is_recorded_by_two_calls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(blocks("models.md")[0], {})
