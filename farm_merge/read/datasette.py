@@ -107,7 +107,7 @@ def serve_database(
     except ImportError as exc:
         raise FarmMergeError(
             "this needs the package datasette",
-            remedy="pip install 'farm-merge[datasette]'; without it, `farm-merge sql` answers",
+            remedy="pip install 'farm-merge[datasette]'; without it, farm-merge sql answers",
         ) from exc
     path = Path(database)
     runs = _runs(path)
