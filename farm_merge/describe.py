@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.nearest import require_known
 from farm_merge.progress import silent
 from farm_merge.publish import existing_output, locked, writing
 from farm_merge.read.open import reading
@@ -27,14 +28,14 @@ _COLUMNS = ("seed", "status", "experiment_id")
 
 
 def read_descriptions(
-    path: str | PathLike[str], by: str = "simulation_id"
+    path: str | PathLike[str], key: str = "simulation_id"
 ) -> dict[str, dict[str, Any]]:
     """Read what a file says of simulations.
 
     Args:
         path: A CSV file with a row a simulation; or JSON, a list of objects, or an object of
             objects by simulation.
-        by: The column that names the simulation.
+        key: The column that names the simulation.
 
     Returns:
         By simulation, its values by name. Numbers in CSV are numbers, `true` and `false` are these,
@@ -46,17 +47,17 @@ def read_descriptions(
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-        rows = _json_rows(text, by) if path.suffix.lower() == ".json" else _csv_rows(text)
+        rows = _json_rows(text, key) if path.suffix.lower() == ".json" else _csv_rows(text)
     except (OSError, ValueError, csv.Error) as exc:
         raise FarmMergeError(f"cannot be read ({exc})", path=path) from exc
     described: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(rows, start=1):
-        name = row.pop(by, None)
+        name = row.pop(key, None)
         if name is None:
             raise FarmMergeError(
-                f"row {number} has no {by}, and so names no simulation",
+                f"row {number} has no {key}, and so names no simulation",
                 path=path,
-                remedy="`by=` names the column that does",
+                remedy="`key=` names the column that does",
             )
         if described.setdefault(str(name), row) is not row:
             raise FarmMergeError(f"has two rows of simulation {name}", path=path)
@@ -64,7 +65,10 @@ def read_descriptions(
 
 
 def describe_simulations(
-    database: str | PathLike[str], descriptions: Mapping[str, Mapping[str, Any]]
+    database: str | PathLike[str],
+    descriptions: Mapping[str, Mapping[str, Any]],
+    *,
+    dry_run: bool = False,
 ) -> int:
     """Give simulations parameters, a seed, a status; all of them, or none.
 
@@ -72,6 +76,7 @@ def describe_simulations(
         database: A shard or experiment database.
         descriptions: By simulation, its values by name: `seed`, `status` and `experiment_id` are
             columns of the registry, all others are parameters. Parameters with other names stay.
+        dry_run: Only look whether all of them are there.
 
     Returns:
         How many simulations of the database were not described.
@@ -83,12 +88,10 @@ def describe_simulations(
     path = Path(database)
     with reading(path) as connection:
         present = chosen_simulations(connection)
-    if missing := [name for name in descriptions if name not in {*present}]:
-        raise FarmMergeError(
-            f"has no simulation {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}",  # noqa: PLR2004
-            path=path,
-            remedy="farm-merge list shows those that it has",
-        )
+    require_known("simulation", descriptions, present, path=path)
+    others = len(present) - len(descriptions)
+    if dry_run:
+        return others
     with (
         writing(path),
         locked(path, silent),
@@ -112,7 +115,7 @@ def describe_simulations(
                 f"UPDATE simulations SET {changes} WHERE simulation_id = :simulation_id",
                 {**columns, "simulation_id": simulation_id},
             )
-    return len(present) - len(descriptions)
+    return others
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
@@ -135,10 +138,11 @@ def _value(text: str) -> Any:
     return value if is_plain else text
 
 
-def _json_rows(text: str, by: str) -> list[dict[str, Any]]:
+def _json_rows(text: str, key: str) -> list[dict[str, Any]]:
     value = json.loads(text, parse_constant=lambda _: None)  # NaN, which JSON does not know
     if isinstance(value, dict):
-        value = [{**row, by: name} if isinstance(row, dict) else row for name, row in value.items()]
+        rows = value.items()
+        value = [{**row, key: name} if isinstance(row, dict) else row for name, row in rows]
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise ValueError("not a list of objects, nor an object of objects")
     return value

@@ -19,11 +19,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import FarmMergeError
 from farm_merge.merge.ledger import keep_digest, read_digests
 from farm_merge.merge.tables.definition import SIMULATION_ID, folded
 from farm_merge.merge.tables.structure import read_structure
-from farm_merge.progress import silent
+from farm_merge.progress import counting, silent
 from farm_merge.publish import existing_output, locked
 from farm_merge.read.open import reading
 from farm_merge.read.where import chosen_simulations
@@ -75,27 +74,25 @@ def digest_simulations(
     simulations: Iterable[str] = (),
     *,
     where: Iterable[str] = (),
-    progress: ReportCount | None = None,
+    progress: ReportCount | bool | None = None,
 ) -> list[Digest]:
     """Return the digests of simulations, in the order of their names.
 
     Args:
         database: A shard or experiment database.
         simulations: Their ids; all by default.
-        where: Or conditions that all have to hold, as `compare_simulations` takes them.
-        progress: Called with the number of simulations digested, and of all.
+        where: Conditions that all have to hold, as `compare_simulations` takes them.
+        progress: Called with the number of simulations digested, and of all; True draws a
+            bar.
 
     Raises:
         FarmMergeError: If one of them is not there.
         ShardError: If the database cannot be read.
     """
-    path, progress = Path(database), progress or silent
+    path = Path(database)
     digests = []
-    with reading(path) as connection:
-        there = chosen_simulations(connection, where)
-        chosen = sorted(set(simulations)) or there
-        if missing := sorted(set(chosen) - set(there)):
-            raise FarmMergeError(f"has no simulation {', '.join(missing)}", path=path)
+    with reading(path) as connection, counting(progress, "digest", "simulations") as report:
+        chosen = chosen_simulations(connection, where, simulations, path=path)
         structure = read_structure(connection)
         stored = read_digests(connection)
         connection.text_factory = _Text
@@ -103,7 +100,7 @@ def digest_simulations(
             tables = _tables(connection, structure, simulation_id)
             digest = _of_tables(tables)
             digests.append(Digest(simulation_id, digest, tables, stored.get(simulation_id)))
-            progress(number, len(chosen))
+            report(number, len(chosen))
     return digests
 
 

@@ -30,7 +30,7 @@ def test_a_csv_file_describes_simulations(experiment, tmp_path):
     words = ["describe", str(experiment), "--from", str(tmp_path / "runs.csv")]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
-    assert "2 simulations described, 1 others as they were" in result.output
+    assert "2 simulations described, 1 others stay as they are" in result.output
     rows = [(*row, json.loads(text)) for *row, text in query(experiment, REGISTRY)]
     assert rows == [
         ("a", 7, "failed", {"rate": 0.1, "n": 10, "lr": 0.5, "flag": True, "code": "007"}),
@@ -58,7 +58,7 @@ def test_json_describes_them_too(experiment, tmp_path, text):
 def test_another_column_may_name_them_and_a_dry_run_writes_nothing(experiment, tmp_path):
     (tmp_path / "runs.csv").write_text("run,n\na,1\n")
     before = experiment.read_bytes()
-    words = ["describe", str(experiment), "--from", str(tmp_path / "runs.csv"), "--by", "run"]
+    words = ["describe", str(experiment), "--from", str(tmp_path / "runs.csv"), "--key", "run"]
     assert "would describe a: n=1" in CliRunner().invoke(main, [*words, "-n"]).output
     assert experiment.read_bytes() == before
     assert CliRunner().invoke(main, words).exit_code == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm_merge.cli import options
-from farm_merge.cli.show import bar
+from farm_merge.cli.show import draws_bars, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,16 +39,15 @@ def publish(database: Path, *, folder: Path, about: Path, form: Any, dry_run: bo
     """Make a folder to be archived and cited: data, report, digests, and an RO-Crate."""
     from farm_merge.crate import publish_database
 
-    with bar("simulations") as progress:
-        published = publish_database(
-            database, folder, about, format=form, dry_run=dry_run, progress=progress
-        )
+    published = publish_database(
+        database, folder, about, format=form, dry_run=dry_run, progress=draws_bars()
+    )
     files = ", ".join(published.files)
     if dry_run:
-        click.echo(f"{folder}: would hold {published.simulations:,} simulations in {files}")
+        say(f"{folder}: would hold {published.simulations:,} simulations in {files}")
         return
     size = published.size_bytes / 1e6
-    click.echo(f"{folder}: {published.simulations:,} simulations in {files}; {size:.1f} MB")
+    say(f"{folder}: {published.simulations:,} simulations in {files}; {size:.1f} MB")
 
 
 COMMANDS = (publish,)

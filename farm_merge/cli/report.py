@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from farm_merge.cli import options
+from farm_merge.cli.show import say
 
 __all__ = ["COMMANDS"]
 
@@ -28,6 +29,7 @@ __all__ = ["COMMANDS"]
 )
 @options.where
 @options.metrics
+@options.dry_run
 def report(
     database: Path,
     *,
@@ -35,12 +37,19 @@ def report(
     plots: Path | None,
     where: tuple[str, ...],
     metrics: tuple[str, ...],
+    dry_run: bool,
 ) -> None:
     """Make one page that shows an experiment; it needs no network, and can be mailed."""
+    from farm_merge.read.listing import list_simulations
     from farm_merge.read.report import write_report
 
+    if dry_run:
+        simulations = list_simulations(database, where)
+        over = ", in place of the one that is there" if output.exists() else ""
+        say(f"{output}: would be made of {len(simulations):,} simulations{over}")
+        return
     charts = write_report(database, output, plots=plots, where=where, metrics=metrics)
-    click.echo(f"{output}: {charts} charts, {output.stat().st_size / 1e6:.1f} MB")
+    say(f"{output}: {charts} charts, {output.stat().st_size / 1e6:.1f} MB")
 
 
 COMMANDS = (report,)

@@ -10,9 +10,9 @@ from farm_merge.archive import archive_database
 from farm_merge.crate.about import About, read_about
 from farm_merge.crate.describe import METADATA, PREVIEW, describe_folder, sha256
 from farm_merge.crate.runs import read_runs, write_table
-from farm_merge.errors import FarmMergeError, OutputError, require_choice
+from farm_merge.errors import OutputError, require_choice
+from farm_merge.extras import missing_extra
 from farm_merge.merge.inputs.running import OpenFiles
-from farm_merge.progress import silent
 from farm_merge.publish import new_folder
 from farm_merge.read.export import export_tables
 from farm_merge.read.listing import list_simulations
@@ -57,7 +57,7 @@ def publish_database(
     *,
     format: Format = "sqlite",  # noqa: A002  (what it is called everywhere)
     dry_run: bool = False,
-    progress: ReportCount | None = None,
+    progress: ReportCount | bool | None = None,
 ) -> Published:
     """Make a folder of a database that archives such as Zenodo take: an RO-Crate.
 
@@ -71,7 +71,7 @@ def publish_database(
         format: "sqlite", the database as an archive that `restore_database` and `zstd -d` read; or
             "parquet", a dataset of all tables.
         dry_run: Whether only to say what would be in the folder.
-        progress: Called with the number of simulations digested, and of all.
+        progress: Called with the number of simulations digested, and of all; True draws bars.
 
     Raises:
         InvalidOptionError: If there is no such format.
@@ -93,11 +93,11 @@ def publish_database(
         new_folder(folder) as partial,
         at_rest(database, partial.parent, OpenFiles()) as place,
     ):
-        runs = read_runs(place, progress or silent)
+        runs = read_runs(place, progress)
         if format == "sqlite":
-            archive_database(place, partial / data)
+            archive_database(place, partial / data, progress=progress is True)
         else:
-            export_tables([place], partial / data, "parquet")
+            export_tables([place], partial / data, "parquet", progress=progress is True)
         write_table(runs, partial / _TABLE)
         (partial / _README).write_text(_readme(database.name, data, runs, about), encoding="utf-8")
         described = {data: _DATA[format], _TABLE: _SIMULATIONS, _README: _TEXT}
@@ -137,9 +137,7 @@ def _require_package() -> None:
     try:
         import rocrate  # noqa: F401
     except ImportError as exc:
-        raise FarmMergeError(
-            "publishing needs the package rocrate", remedy="pip install 'farm-merge[publish]'"
-        ) from exc
+        raise missing_extra("publishing needs the package rocrate", "publish") from exc
 
 
 def _readme(name: str, data: str, runs: Runs, about: About) -> str:

@@ -80,12 +80,12 @@ def _versions(row: dict[str, Any]) -> dict[str, Any]:
     return parsed_parameters(row["package_versions"])
 
 
-def read_runs(database: Path, progress: ReportCount) -> Runs:
+def read_runs(database: Path, progress: ReportCount | bool | None) -> Runs:
     """Read the registry of a database, and digest its simulations.
 
     Args:
         database: A shard or experiment database that nobody changes.
-        progress: Called with the number of simulations digested, and of all.
+        progress: Called with the number of simulations digested, and of all; True draws a bar.
     """
     with reading_rows(database) as db:
         experiments = db.query(

@@ -4,7 +4,15 @@ Whatever this package writes for a user, it makes in a private workshop beside i
 it out by the one door: closed, synced, and never over something that it did not expect there.
 """
 
-from farm_merge.publish.door import new_folder, new_output, publish_new, replacing, sync
+from farm_merge.publish.door import (
+    new_folder,
+    new_output,
+    publish_new,
+    replacing,
+    require_empty,
+    require_new,
+    sync,
+)
 from farm_merge.publish.lock import locked
 from farm_merge.publish.name import file_name
 from farm_merge.publish.output import (
@@ -30,7 +38,9 @@ __all__ = [
     "publish_new",
     "read_output",
     "replacing",
+    "require_empty",
     "require_experiment",
+    "require_new",
     "require_usable",
     "settle",
     "settle_output",

@@ -12,9 +12,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.extras import missing_extra
+from farm_merge.nearest import require_known, with_nearest
 from farm_merge.read.open import reading
 from farm_merge.read.shapes import chosen_metrics, is_agentfarms, read_shapes
-from farm_merge.read.where import chosen_simulations, flat_parameters, parsed_parameters
+from farm_merge.read.where import STATUS, chosen_simulations, flat_parameters, parsed_parameters
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -51,7 +53,11 @@ _LONGEST_VALUE = 60
 
 
 def compare_simulations(
-    database: str | PathLike[str], where: Iterable[str] = (), *, metrics: Iterable[str] = ()
+    database: str | PathLike[str],
+    where: Iterable[str] = (),
+    *,
+    simulations: Iterable[str] = (),
+    metrics: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Return one row a simulation: its parameters, and its results.
 
@@ -60,6 +66,7 @@ def compare_simulations(
         where: Conditions that all have to hold, each `NAME OPERATOR VALUE`: a parameter (`a.b` for
             one in another) or `simulation_id`, `experiment_id`, `status`, `seed`, `git_commit`;
             one of `= != < <= > >= ~`, where `~` looks for a part of a text.
+        simulations: Only these; all by default.
         metrics: Only these, each as `TABLE.COLUMN`, or as its column where one table alone has it;
             all by default.
 
@@ -87,7 +94,7 @@ def compare_simulations(
     import pandas as pd
 
     with reading(database) as connection:
-        ids = chosen_simulations(connection, where)
+        ids = chosen_simulations(connection, where, simulations, path=database)
         rows: dict[str, Row] = {simulation_id: {} for simulation_id in ids}
         shapes = read_shapes(connection, ids)
         found = [_registered(connection, ids), _steps(connection, shapes, ids)]
@@ -206,9 +213,7 @@ def confidence(std: pd.Series[Any], n: pd.Series[Any]) -> pd.Series[Any]:
     try:
         from scipy import stats
     except ImportError as exc:
-        raise FarmMergeError(
-            "confidence intervals need SciPy", remedy="pip install 'farm-merge[report]'"
-        ) from exc
+        raise missing_extra("confidence intervals need SciPy", "report") from exc
     quantiles = stats.t.ppf(0.5 + _CONFIDENCE / 2, (n - 1).where(n > 1))
     half: pd.Series[Any] = std / n**0.5 * quantiles
     return half
@@ -227,13 +232,7 @@ def compare_two(database: str | PathLike[str], first: str, second: str) -> pd.Da
     import pandas as pd
 
     frame = compare_simulations(database)
-    for simulation_id in (first, second):
-        if simulation_id not in frame.index:
-            raise FarmMergeError(
-                f"has no simulation {simulation_id}",
-                path=database,
-                remedy="farm-merge list shows those that it has",
-            )
+    require_known("simulation", (first, second), map(str, frame.index), path=database)
     rows = [
         _side_by_side(name, frame.loc[first, name], frame.loc[second, name])
         for name in map(str, frame)
@@ -254,10 +253,10 @@ def _side_by_side(name: str, first: Any, second: Any) -> tuple[object, ...]:
 
 def _registered(connection: sqlite3.Connection, ids: Sequence[str]) -> Iterator[Row]:
     """Yield the metadata and the parameters of simulations."""
+    metadata = ", ".join(_METADATA).replace("status", f"{STATUS} AS status")
     for row in _rows(
         connection,
-        f"SELECT simulation_id, {', '.join(_METADATA)}, parameters FROM simulations"
-        f" WHERE {_CHOSEN}",
+        f"SELECT simulation_id, {metadata}, parameters FROM simulations WHERE {_CHOSEN}",
         {"ids": json.dumps(ids)},
     ):
         parameters = parsed_parameters(row.pop("parameters"))
@@ -431,7 +430,7 @@ def _parameter(frame: pd.DataFrame, name: str) -> str:
     full = name if name.startswith("parameters.") else f"parameters.{name}"
     if full not in frame:
         known = (column.removeprefix("parameters.") for column in parameter_columns(frame))
-        raise FarmMergeError(f"no simulation has a parameter {name}; there are {', '.join(known)}")
+        raise FarmMergeError(with_nearest(f"no simulation has a parameter {name}", name, known))
     return full
 
 

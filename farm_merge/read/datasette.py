@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.errors import FarmMergeError, InvalidOptionError
+from farm_merge.errors import InvalidOptionError
+from farm_merge.extras import missing_extra
 from farm_merge.read.listing import list_simulations
 from farm_merge.read.open import reading
 from farm_merge.read.where import flat_parameters
@@ -105,10 +106,7 @@ def serve_database(
     try:
         from datasette.cli import cli
     except ImportError as exc:
-        raise FarmMergeError(
-            "this needs the package datasette",
-            remedy="pip install 'farm-merge[datasette]'; without it, farm-merge sql answers",
-        ) from exc
+        raise missing_extra("a browser needs the package datasette", "datasette") from exc
     path = Path(database)
     runs = _runs(path)
     with TemporaryDirectory(prefix="farm-merge-") as name:

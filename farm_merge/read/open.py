@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ShardError
-from farm_merge.read.where import selection
+from farm_merge.nearest import require_known, with_nearest
+from farm_merge.read.where import selection, step_column
 from farm_merge.schema import is_current
 from farm_merge.sqlite import column_types, connect, file_uri, quoted, sqlite3, table_names
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from farm_merge.merge.inputs.running import OpenFiles
 
 __all__ = ["at_rest", "frame", "query", "reading", "reading_rows"]
+
+_NO_SUCH = re.compile(r"no such (?P<kind>table|column): (?:\w+\.)*(?P<name>\w+)")
 
 
 @contextmanager
@@ -89,14 +93,52 @@ def query(
         parameters: Values for its `:names`.
 
     Raises:
-        ShardError: If the database or the statement is wrong, or the statement writes.
+        ShardError: If the database or the statement is wrong, the statement writes or returns
+            nothing, or parameters and values do not match; with the nearest name that there is.
     """
+    values = _Values(parameters or {})
     with reading(database) as connection:
         try:
-            cursor = connection.execute(sql, dict(parameters or {}))
-        except (sqlite3.ProgrammingError, sqlite3.Warning) as exc:
-            raise ShardError(f"SQLite reports: {exc}", path=database) from exc
-        yield [name for name, *_ in cursor.description or ()], iter(cursor)
+            cursor = connection.execute(sql, values)
+        except (sqlite3.Error, sqlite3.Warning) as exc:
+            raise ShardError(_explained(connection, values, exc), path=database) from exc
+        if cursor.description is None:
+            raise ShardError("the statement returns no rows", path=database)
+        for name in values.keys() - set(values.asked):
+            reason = with_nearest(f"the statement has no :{name}", name, values.asked)
+            raise ShardError(reason, path=database)
+        yield [name for name, *_ in cursor.description], iter(cursor)
+
+
+class _Values(dict[str, object]):
+    """Values for the parameters of a statement, which note those that it asks for."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        super().__init__(values)
+        self.asked: list[str] = []
+
+    def __getitem__(self, name: str) -> object:
+        self.asked.append(name)
+        return super().__getitem__(name)
+
+
+def _explained(
+    connection: sqlite3.Connection, values: _Values, error: sqlite3.Error | sqlite3.Warning
+) -> str:
+    """Return what is wrong with a statement, with the nearest of the names that there are."""
+    if lacking := [name for name in values.asked if name not in values]:
+        (name,) = lacking
+        reason = f"the statement has :{name}, and no value is given for it"
+        return with_nearest(reason, name, values)
+    reason = f"SQLite reports: {error}"
+    found = _NO_SUCH.search(str(error))
+    if found is None:
+        return reason
+    tables = table_names(connection)
+    if found["kind"] == "table":
+        return with_nearest(reason, found["name"], tables)
+    columns = (name for table in tables for name in column_types(connection, table))
+    return with_nearest(reason, found["name"], columns)
 
 
 def frame(
@@ -111,22 +153,37 @@ def frame(
         database: A shard or experiment database.
         table: Its name.
         simulation_id: One simulation or several; None for all.
-        steps: A range of steps, where the table has them; None for all.
+        steps: A range of steps, if the table has them; None for all.
 
     Raises:
-        ShardError: If the database has no such table, or cannot be read.
+        ShardError: If the database has no such table or simulation, the table has no such column,
+            or the file cannot be read.
     """
     import pandas as pd
 
+    chosen = [simulation_id] if isinstance(simulation_id, str) else simulation_id
+    chosen = None if chosen is None else list(chosen)
     with reading(database) as connection:
         tables = table_names(connection)
-        if table not in tables:
-            raise ShardError(f"has no table {table}; it has {', '.join(tables)}", path=database)
+        require_known("table", [table], tables, path=database, error=ShardError)
         columns = list(column_types(connection, table))
-        chosen = [simulation_id] if isinstance(simulation_id, str) else simulation_id
+        if chosen is not None:
+            _require_simulations(connection, chosen, database)
+        if chosen is not None and "simulation_id" not in columns:
+            raise ShardError("has no simulation_id to choose by", path=database, table=table)
+        if steps is not None and step_column(columns) is None:
+            raise ShardError("has no steps to choose from", path=database, table=table)
         where, values = selection(columns, chosen, steps)
         cursor = connection.execute(f"SELECT * FROM {quoted(table)}{where}", values)
         return pd.DataFrame(cursor.fetchall(), columns=columns)
+
+
+def _require_simulations(
+    connection: sqlite3.Connection, wanted: list[str], database: str | PathLike[str]
+) -> None:
+    rows = connection.execute("SELECT simulation_id FROM simulations ORDER BY simulation_id")
+    there = [simulation_id for (simulation_id,) in rows]
+    require_known("simulation", wanted, there, path=database, error=ShardError)
 
 
 def _require_current(path: Path, connection: sqlite3.Connection) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.nearest import with_nearest
 from farm_merge.read.where import plain_name
 from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import column_types, quoted, table_names
@@ -136,8 +137,8 @@ def _full_name(shapes: Iterable[Shape], metric: str) -> str:
         return (exact or found).pop()
     if found:
         raise FarmMergeError(f"metric {metric} may be {', '.join(sorted(found))}")
-    known = ", ".join(name for name, *_ in names) or "none"
-    raise FarmMergeError(f"no simulation has a metric {metric}; there are {known}")
+    known = (name for forms in names for name in forms[:2])
+    raise FarmMergeError(with_nearest(f"no simulation has a metric {metric}", metric, known))
 
 
 def _shape(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> Shape | None:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.sweep.nearest import with_nearest
+from farm_merge.nearest import with_nearest
 from farm_merge.sweep.simulators import LoadedSimulator
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args
 
 from farm_merge.errors import ConflictError, InvalidOptionError, require_choice
 from farm_merge.merge import MergeReport, OnConflict
+from farm_merge.progress import runs_and_merge
 from farm_merge.publish import locked, writing
 from farm_merge.sweep.code import code_of
 from farm_merge.sweep.collect import Collector, Experiment
@@ -71,7 +72,7 @@ def run_sweep(
     keep_partial: bool = False,
     task: tuple[int, int] | None = None,
     on_conflict: OnConflict = "error",
-    progress: Callable[[int, int, int, Run | None], None] | None = None,
+    progress: Callable[[int, int, int, Run | None], None] | bool | None = None,
     merge_progress: Callable[[Progress], None] | None = None,
 ) -> SweepReport:
     """Simulate every run of a sweep in parallel, and merge their shards as they come.
@@ -95,7 +96,7 @@ def run_sweep(
         on_conflict: What wins if the output has other data of these simulations, as in
             `merge_shards`.
         progress: Called with the number of runs done, failed and in total, and the run that
-            ended last.
+            ended last; True draws a bar over them, and then one over the merge.
         merge_progress: Called as the merge at the end goes on.
 
     Raises:
@@ -116,7 +117,11 @@ def run_sweep(
     jobs = Jobs(folder, sweep.experiment_id, simulator, code_of(simulator), keep_partial)
     experiment = Experiment(output, sweep.experiment_id, sweep.name, sweep.description, on_conflict)
     lock = folder / ("sweep" if task is None else f"sweep-{first}-of-{step}")
-    with writing(folder), locked(lock, partial(_refuse, folder)):
+    with (
+        writing(folder),
+        locked(lock, partial(_refuse, folder)),
+        runs_and_merge(progress, merge_progress) as (ran, merging),
+    ):
         found = find_runs(
             runs,
             folder,
@@ -129,7 +134,7 @@ def run_sweep(
             for run in runs.at(found.present):
                 remove_leftovers(folder, run)
         notes = (*changes_of_design(output, sweep), *found.notes)
-        tally = Tally(len(runs), max_failures, retries, progress, present=len(found.present))
+        tally = Tally(len(runs), max_failures, retries, ran, present=len(found.present))
         with ExitStack() as stack:
             collector = stack.enter_context(Collector(experiment))
             for shard in _shards(runs.at(found.present), folder):
@@ -138,7 +143,7 @@ def run_sweep(
             _carry_out(crew, (runs[place] for place in found.due), tally, collector, folder)
         if collector.error is not None:  # what it did not write is written once more
             experiment.record(tally.failed)
-        merged = _merge(experiment, list(_shards(runs, folder)), collector, merge_progress)
+        merged = _merge(experiment, list(_shards(runs, folder)), collector, merging)
         store_design(output, sweep)
     return SweepReport(
         tuple(tally.completed),

@@ -190,7 +190,7 @@ SCENARIOS = (
     Scenario("archive", with_output("a", "b", "c"), cli("archive", "{0}/exp.db"), before=3,
              output="exp.db"),
     Scenario("restore", archived, cli("restore", "{0}/in/exp.db.zst", "-o", "{0}/exp.db")),
-    Scenario("remove", with_output("a", "b", "c"), cli("remove", "{0}/exp.db", "a"), before=3,
+    Scenario("remove", with_output("a", "b", "c"), cli("remove", "{0}/exp.db", "--simulation=a"), before=3,
              simulations=("a", "b", "c")),
     Scenario("vacuum", with_space, cli("vacuum", "{0}/exp.db"), before=3),
     Scenario("split", with_output("a", "b", "c"), cli("split", "{0}/exp.db", "-o", "{0}/parts"),

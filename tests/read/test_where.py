@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.read.listing import explain_selection
 from farm_merge.read.open import reading
 from farm_merge.read.where import chosen_simulations, selection
 from tests.conftest import query
@@ -33,7 +34,10 @@ def test_conditions_choose_simulations(four_runs, conditions, expected):
 
 @pytest.mark.parametrize(
     ("condition", "message"),
-    [("learning_rate", "not a condition; write it as"), ("rate>1", "there are learning_rate")],
+    [
+        ("learning_rate", "not a condition; write it as"),
+        ("rate>1", "no simulation has a parameter rate"),
+    ],
 )
 def test_a_wrong_condition_is_an_error(four_runs, condition, message):
     with pytest.raises(FarmMergeError, match=message):
@@ -57,3 +61,25 @@ def test_a_selection_binds_its_values():
     assert values == {"simulations": '["a"]', "first": 10, "end": 20, "stride": 5}
     assert where.startswith(" WHERE ")
     assert selection(["id"], ["a"], range(3)) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        (["status=complete"], "no simulation has status=complete; the nearest is completed"),
+        (["learning_rate>=0.1", "learning_rate>2"], "no simulation has learning_rate>2"),
+        (["simulation_id=a1", "simulation_id=b1"], "has all of simulation_id=a1, simulation_id=b1"),
+    ],
+)
+def test_why_nothing_is_chosen_is_explained(four_runs, conditions, words):
+    assert chosen(four_runs, *conditions) == []
+    assert words in explain_selection(four_runs, conditions)
+
+
+def test_simulations_are_named_and_meet_conditions(four_runs):
+    with reading(four_runs) as connection:
+        named = ["b1", "a2", "a2"]
+        assert chosen_simulations(connection, (), named) == ["a2", "b1"]
+        assert chosen_simulations(connection, ["learning_rate<0.5"], named) == ["a2"]
+        with pytest.raises(FarmMergeError, match=r"x\.db: has no simulation b9; there are a1"):
+            chosen_simulations(connection, (), ["a1", "b9"], path="x.db")

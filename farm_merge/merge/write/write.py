@@ -95,6 +95,8 @@ class _Writer:
             options.experiment_id, plan.output.path.stem, options.name, options.description
         )
         self._done, self._rows = 0, plan.rows
+        self._bytes_done, self._bytes = 0.0, sum(map(_share, plan.to_write))
+        self._are_rows_counted = all(it.source.contents for it in plan.to_write)
         self.written = Written()
 
     def extend(self) -> None:
@@ -191,11 +193,19 @@ class _Writer:
 
     def _advance_by_simulation(self, planned: SimulationPlan) -> None:
         self._done += planned.outcome.rows
+        self._bytes_done += _share(planned)
         self._report_progress(str(planned.outcome))
 
     def _report_progress(self, message: str = "") -> None:
         total = max(self._done, self._rows)
+        if not self._are_rows_counted and self._bytes_done:  # files are judged by their size
+            total = round(self._done * max(1.0, self._bytes / self._bytes_done))
         self._report(Progress("copy", self._done, total, message))
+
+
+def _share(planned: SimulationPlan) -> float:
+    """Return the bytes of an input that are a simulation's, as if all in it were of one size."""
+    return planned.source.file.identity.size_bytes / len(planned.source.simulations)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import FarmMergeError, OutputError
+from farm_merge.errors import OutputError
+from farm_merge.extras import missing_extra
 from farm_merge.publish import replacing
 from farm_merge.read.report.charts import draw_charts, draw_pictures
 from farm_merge.read.report.page import render_page
@@ -79,6 +80,4 @@ def _require_packages() -> None:
         import scipy  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError as exc:
-        raise FarmMergeError(
-            f"a report needs the package {exc.name}", remedy="pip install 'farm-merge[report]'"
-        ) from exc
+        raise missing_extra(f"a report needs the package {exc.name}", "report") from exc
