@@ -18,14 +18,17 @@ POINTS ?= 40
 # How many files `make fuzz` mutates.
 COUNT  ?= 20000
 
+# How often `make concurrency` lets everything happen at once.
+RACES  ?= 20
+
 # More pytest options, as in: make test PYTEST='-k ledger'
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-floor faults fuzz bench check format docs docs-site dist clean
+.PHONY: help sweep test test-floor faults fuzz concurrency bench check format docs docs-site dist clean
 
 help: ## Show what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +62,9 @@ faults: $(VENV)/installed-dev ## Kill and refuse every command at its calls to t
 
 fuzz: $(VENV)/installed-dev ## Mutate files in their structure and merge them (long; COUNT=20000)
 	$(BIN)/python -m tests.fuzz.harness --count $(COUNT)
+
+concurrency: $(VENV)/installed-dev ## Everything at once into one database (long; RACES=20)
+	$(BIN)/python -m tests.concurrency.harness --rounds $(RACES)
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import signal
 import sys
 import time
 from contextlib import contextmanager, nullcontext
@@ -50,7 +51,9 @@ __all__ = [
 NOTHING_DONE = 1
 SOME_LEFT_OUT = 3
 DIFFERENT = 4
-_INTERRUPTED = 130
+_SIGNALLED = 128
+_MACHINE_CODES = frozenset((3, 5, 6, 7, 8, 10, 13, 14))
+"""PERM, BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL and CANTOPEN (https://sqlite.org/rescode.html)"""
 
 EXIT_CODES = {
     0: "all is done, or was done before",
@@ -58,7 +61,8 @@ EXIT_CODES = {
     2: "wrong usage",
     SOME_LEFT_OUT: "done, but for some inputs or runs",
     DIFFERENT: "a check found a difference or damage",
-    _INTERRUPTED: "interrupted",
+    _SIGNALLED + signal.SIGINT: "interrupted",
+    _SIGNALLED + signal.SIGTERM: "terminated",
 }
 """What every command exits with."""
 
@@ -136,14 +140,16 @@ def exit_on_error() -> Iterator[None]:
         sys.exit(NOTHING_DONE)
     except BrokenPipeError:
         raise  # whoever read the output has seen enough; click knows what to do
-    except (OSError, MemoryError, RuntimeError) as exc:
+    except Exception as exc:
         if (reason := _of_the_machine(exc)) is None:
             raise
         echo(f"Error: {reason}", err=True)
         sys.exit(NOTHING_DONE)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command again finishes the job.", err=True)
-        sys.exit(_INTERRUPTED)
+    except KeyboardInterrupt as exc:
+        number = next(iter(exc.args), signal.SIGINT)
+        word = "Interrupted" if number == signal.SIGINT else "Terminated"
+        click.echo(f"{word}; the same command again finishes the job.", err=True)
+        sys.exit(_SIGNALLED + number)
 
 
 def _of_the_machine(error: Exception) -> str | None:
@@ -153,7 +159,10 @@ def _of_the_machine(error: Exception) -> str | None:
         return f"{where}{error.strerror or error}"
     if isinstance(error, MemoryError):
         return "there is not enough memory"
-    return f"no more threads ({error})" if "new thread" in str(error) else None
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _MACHINE_CODES:
+        return f"SQLite cannot read or write a database ({error})"
+    is_for_threads = isinstance(error, RuntimeError) and "new thread" in str(error)
+    return f"no more threads ({error})" if is_for_threads else None
 
 
 @contextmanager

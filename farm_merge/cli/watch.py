@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm_merge.cli import options
+from farm_merge.cli.interrupt import on_signal
 from farm_merge.cli.merge import print_merges, show_plan
 from farm_merge.cli.show import SOME_LEFT_OUT
 
@@ -52,8 +53,7 @@ def watch(paths: tuple[str, ...], *, output: Path, dry_run: bool, form: str, **c
         planning = {name: chosen[name] for name in ("on_conflict", "settle")}
         show_plan(paths, output, form, on_bad_shard="skip", **planning)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    on_signal((signal.SIGINT, signal.SIGTERM), lambda _: stop.set())
     left_out: set[Path] = set()
 
     def reports() -> Iterator[MergeReport]:

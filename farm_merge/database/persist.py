@@ -57,6 +57,7 @@ def persist(
         require_usable(output)
         with workshop(output) as folder:
             partial = folder / "partial"
+            partial.touch()  # as the umask says; SQLite would let its owner alone write it
             with closing(connect(file_uri(partial))) as disk:
                 _copy(source, disk, show_progress=show_progress)
                 _keep(disk, tables)

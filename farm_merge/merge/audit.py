@@ -28,6 +28,7 @@ from farm_merge.merge.plan.recognize import doubles
 from farm_merge.merge.plan.rules import Rules
 from farm_merge.merge.plan.target import make_target
 from farm_merge.merge.tables.content import differing_tables, lacking_tables
+from farm_merge.merge.tables.cost import is_affordable
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.compare import side_by_side
 from farm_merge.progress import counting
@@ -119,6 +120,12 @@ def audit(
     require_usable(output)
     try:
         before = look_at_output(output)
+        if before.structure and not is_affordable(before.structure):
+            raise OutputError(
+                "has computed columns or indexes that may take very long to check",
+                path=output,
+                remedy=f"merge it into one without: farm-merge {output} -o NEW.db",
+            )
         counted, problems, notes = _check(before)
         paths = find_inputs(shards, output=output).files
         with counting(progress, "verify", "files") as report:

@@ -19,24 +19,27 @@ from farm_merge.publish.output import (
     building,
     existing_output,
     read_output,
+    reading_output,
     require_experiment,
     require_usable,
     settle,
     settle_output,
     writing,
 )
-from farm_merge.publish.workshop import is_workshop, workshop
+from farm_merge.publish.workshop import is_workshop, left_by_others, workshop
 
 __all__ = [
     "building",
     "existing_output",
     "file_name",
     "is_workshop",
+    "left_by_others",
     "locked",
     "new_folder",
     "new_output",
     "publish_new",
     "read_output",
+    "reading_output",
     "replacing",
     "require_empty",
     "require_experiment",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.errors import ShardError
 from farm_merge.nearest import require_known, with_nearest
 from farm_merge.read.where import selection, step_column
-from farm_merge.schema import is_current
+from farm_merge.schema import ddl, is_current
 from farm_merge.sqlite import column_types, connect, file_uri, quoted, sqlite3, table_names
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def reading(database: str | PathLike[str]) -> Iterator[sqlite3.Connection]:
     try:
         with closing(connect(file_uri(path, mode="ro"), read_only=True)) as connection:
             _require_current(path, connection)
+            _require_affordable(path, connection)
             # ATTACH would make the file that it names.
             connection.set_authorizer(_refuse_attach)
             yield connection
@@ -219,6 +220,34 @@ def _roll_back(path: Path) -> None:
             remedy="make the file and its folder writable, or copy it with its -journal to where"
             " they are",
         ) from exc
+
+
+_COMPUTES = re.compile(
+    r"GENERATED|\bAS\s*\(|\bWHERE\b|^CREATE (?:UNIQUE )?INDEX[^(]*\(.*\(", re.IGNORECASE | re.DOTALL
+)
+"""What a table or an index may have that computes something when it is read."""
+
+
+def _require_affordable(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a database that is not as a merge writes it: to read it could take for ever.
+
+    Raises:
+        ShardError: If it has expressions that cost much.
+    """
+    known = {*ddl()}
+    made = connection.execute("SELECT sql FROM sqlite_schema WHERE type IN ('table', 'index')")
+    if not any(sql and sql not in known and _COMPUTES.search(sql) for (sql,) in made):
+        return
+    # With the merge, which a list and a query of any other database do not need.
+    from farm_merge.merge.tables.cost import is_affordable
+    from farm_merge.merge.tables.structure import read_structure
+
+    if not is_affordable(read_structure(connection)):
+        raise ShardError(
+            "has computed columns or indexes that may take very long to read",
+            path=path,
+            remedy=f"merge it into one without: farm-merge {path} -o NEW.db",
+        )
 
 
 def _refuse_attach(action: int, *_: object) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from farm_merge.publish import read_output
+from farm_merge.publish import reading_output
 from farm_merge.sqlite import connect, file_uri
 from farm_merge.sweep.code import code_of
 from farm_merge.sweep.resume import find_runs
@@ -95,7 +95,7 @@ def _measured(present: Sequence[Run], folder: Path, output: Path) -> tuple[list[
             with closing(connect(file_uri(shard, mode="ro"), read_only=True)) as connection:
                 times += _seconds(connection, run)
         elif output.exists():
-            with read_output(output) as connection:
+            with reading_output(output) as connection:
                 times += _seconds(connection, run)
     return times, sizes
 

@@ -14,12 +14,13 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from farm_merge.sweep.failures import Failure
 from farm_merge.sweep.shards import ended_by, remove_leftovers, simulate_run
+from farm_merge.workers import ignore_interrupts, interrupts_held
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -118,7 +119,9 @@ class ProcessCrew:
         ours, theirs = context.Pipe()
         held, lifeline = context.Pipe()
         process = context.Process(target=_serve, args=(self._jobs, theirs, lifeline))
-        process.start()
+        resource_tracker.ensure_running()  # or it is started with the first, and lets SIGINT in
+        with interrupts_held():
+            process.start()
         theirs.close()
         lifeline.close()
         return _Worker(process, ours, held)
@@ -169,7 +172,7 @@ class ProcessCrew:
 def _serve(jobs: Jobs, connection: Connection, lifeline: Connection) -> None:
     """Simulate run after run, until the sweep closes the pipe or is gone."""
     os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep decides what happens then
+    ignore_interrupts()
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     with suppress(EOFError, ConnectionError):
         while True:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ConflictError, FarmMergeError
-from farm_merge.publish import read_output, require_experiment, require_usable
+from farm_merge.publish import reading_output, require_experiment, require_usable
 from farm_merge.sqlite import connect, file_uri, sqlite3
 from farm_merge.sweep.shards import shard_path
 
@@ -73,7 +73,7 @@ def find_runs(
     others: Counter[str] = Counter()
     wanted = _Wanted(experiment_id, code)
     with ExitStack() as stack:
-        merged = stack.enter_context(read_output(output)) if output.exists() else None
+        merged = stack.enter_context(reading_output(output)) if output.exists() else None
         for place, run in enumerate(runs):
             shard = shard_path(folder, run)
             path, row = output, _merged(merged, run, wanted, tolerant=tolerant)

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.progress import silent
-from farm_merge.publish import existing_output, locked, read_output
+from farm_merge.publish import existing_output, locked, reading_output, writing
 from farm_merge.sqlite import sqlite3, transaction
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def store_design(output: Path, sweep: Sweep) -> None:
     if not output.exists() or stored_design(output, sweep.experiment_id) == design:
         return
     with (
+        writing(output),
         locked(output, silent),
         existing_output(output) as connection,
         transaction(connection, "IMMEDIATE"),
@@ -53,7 +54,7 @@ def stored_design(output: Path, experiment_id: str) -> dict[str, Any] | None:
     """Return the design that an experiment was made by, as in its sweep file; None if unknown."""
     if not output.exists():
         return None
-    with read_output(output) as connection:
+    with reading_output(output) as connection:
         return _stored(connection, experiment_id)
 
 
