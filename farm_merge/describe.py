@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.csv_tables import rows_of_csv
 from farm_merge.errors import FarmMergeError
 from farm_merge.nearest import require_known
 from farm_merge.progress import silent
@@ -38,17 +36,16 @@ def read_descriptions(
         key: The column that names the simulation.
 
     Returns:
-        By simulation, its values by name. Numbers in CSV are numbers, `true` and `false` are these,
-        and what is empty is left out.
+        By simulation, its values by name. In CSV, a column of numbers is of numbers, one of `true`
+        and `false` of these, and what is empty is left out.
 
     Raises:
         FarmMergeError: If the file cannot be read, a row names no simulation, or two name one.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = _json_rows(text, key) if path.suffix.lower() == ".json" else _csv_rows(text)
-    except (OSError, ValueError, csv.Error) as exc:
+        rows = _json_rows(path, key) if path.suffix.lower() == ".json" else _csv_rows(path, key)
+    except (OSError, ValueError) as exc:
         raise FarmMergeError(f"cannot be read ({exc})", path=path) from exc
     described: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(rows, start=1):
@@ -118,27 +115,15 @@ def describe_simulations(
     return others
 
 
-def _csv_rows(text: str) -> list[dict[str, Any]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, restkey="")
-    found = []
-    for row in rows:
-        if "" in row:
-            raise ValueError(f"line {rows.line_num} has more values than there are columns")
-        found.append({name: _value(value) for name, value in row.items() if value})
-    return found
+def _csv_rows(path: Path, key: str) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in row.items() if value is not None}
+        for row in rows_of_csv(path, (key,))
+    ]
 
 
-def _value(text: str) -> Any:
-    """Return a number, true or false as that, and all else as text; `007` is a text."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    is_plain = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
-    return value if is_plain else text
-
-
-def _json_rows(text: str, key: str) -> list[dict[str, Any]]:
+def _json_rows(path: Path, key: str) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8-sig")
     value = json.loads(text, parse_constant=lambda _: None)  # NaN, which JSON does not know
     if isinstance(value, dict):
         rows = value.items()

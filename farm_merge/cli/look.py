@@ -187,8 +187,9 @@ def verify(database: Path, shards: tuple[str, ...], *, form: str, **chosen: Any)
 @click.argument("pair", nargs=-1, metavar="[FIRST SECOND]")
 @options.simulations
 @options.where
-@click.option("--grouped", is_flag=True, help="Over repetitions: n, mean, std, 95 % confidence.")
+@click.option("--grouped", is_flag=True, help="Over repetitions: n, mean, std, and an interval.")
 @options.groups
+@options.interval
 @options.metrics
 @options.form
 def compare(
@@ -199,6 +200,7 @@ def compare(
     where: tuple[str, ...],
     grouped: bool,
     by: tuple[str, ...],
+    interval: Any,
     metrics: tuple[str, ...],
     form: str,
 ) -> None:
@@ -207,7 +209,12 @@ def compare(
     The table shows a few of the results, or those of each --metric, and none that is the same in
     all simulations; --format csv and json have all of them.
     """
-    from farm_merge.read.compare import compare_simulations, compare_two, group_repetitions
+    from farm_merge.read.compare import (
+        compare_simulations,
+        compare_two,
+        ended_well,
+        group_repetitions,
+    )
 
     if len(pair) not in {0, 2}:
         raise click.UsageError("Name two simulations to see them side by side, or none for all.")
@@ -219,9 +226,10 @@ def compare(
         frame = compare_two(database, *pair)
     elif grouped or by:
         frame = compare_simulations(database, where, simulations=simulations, metrics=metrics)
-        frame = group_repetitions(
-            _differing(frame) if form == "table" and not metrics else frame, by or None
-        )
+        if failed := len(frame) - len(ended_well(frame)):
+            note(f"{failed:,} runs failed and are in no group")
+        shown = _differing(frame) if form == "table" and not metrics else frame
+        frame = group_repetitions(shown, by or None, interval=interval)
     else:
         frame = compare_simulations(database, where, simulations=simulations, metrics=metrics)
         if form == "table":

@@ -27,6 +27,7 @@ __all__ = [
     "experiment_id",
     "form",
     "groups",
+    "interval",
     "jobs",
     "join",
     "metrics",
@@ -121,7 +122,17 @@ def _chosen_form(ctx: click.Context, _: click.Parameter, form: str) -> str:
 
 
 groups = click.option(
-    "--by", multiple=True, metavar="PARAMETER", help="What makes a group; repeatable."
+    "--by",
+    multiple=True,
+    metavar="PARAMETER",
+    help="What makes a group; repeatable. By default what varies.",
+)
+interval = click.option(
+    "--interval",
+    type=click.Choice(["auto", "t", "bootstrap", "range"]),
+    default="auto",
+    show_default=True,
+    help="How results spread, from five runs of a set on; fewer have their range.",
 )
 jobs = click.option(
     "-j",

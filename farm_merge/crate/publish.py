@@ -17,7 +17,7 @@ from farm_merge.publish import new_folder
 from farm_merge.read.export import export_tables
 from farm_merge.read.listing import list_simulations
 from farm_merge.read.open import at_rest
-from farm_merge.read.report import write_report
+from farm_merge.report import write_report
 
 if TYPE_CHECKING:
     from os import PathLike

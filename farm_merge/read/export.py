@@ -241,9 +241,8 @@ def _counted(
     for job in jobs:
         for source in job.sources:
             with reading(source.place) as connection:
-                there = list(column_types(connection, job.table))
-                if there:
-                    chosen, values = selection(there, source.simulations, steps)
+                if column_types(connection, job.table):
+                    chosen, values = selection(connection, job.table, source.simulations, steps)
                     asked = f"SELECT count(*) FROM {quoted(job.table)}{chosen}"
                     rows[job.table] += connection.execute(asked, values).fetchone()[0]
     return Exported(folder, rows, len(jobs))
@@ -380,11 +379,11 @@ def _batches(job: _Job) -> Generator[list[tuple[Any, ...]], None, None]:
     )
     for source in job.sources:
         with reading(source.place) as connection:
-            there = list(column_types(connection, job.table))
+            there = column_types(connection, job.table)
             if not there:
                 continue
             chosen = ", ".join(quoted(name) if name in there else "NULL" for name, _ in job.columns)
-            where, values = selection(there, source.simulations, job.steps)
+            where, values = selection(connection, job.table, source.simulations, job.steps)
             cursor = connection.execute(f"SELECT {chosen} FROM {quoted(job.table)}{where}", values)
             while batch := cursor.fetchmany(BATCH_ROWS):
                 if seen is not None:

@@ -172,9 +172,9 @@ def frame(
             _require_simulations(connection, chosen, database)
         if chosen is not None and "simulation_id" not in columns:
             raise ShardError("has no simulation_id to choose by", path=database, table=table)
-        if steps is not None and step_column(columns) is None:
+        if steps is not None and step_column(connection, table) is None:
             raise ShardError("has no steps to choose from", path=database, table=table)
-        where, values = selection(columns, chosen, steps)
+        where, values = selection(connection, table, chosen, steps)
         cursor = connection.execute(f"SELECT * FROM {quoted(table)}{where}", values)
         return pd.DataFrame(cursor.fetchall(), columns=columns)
 

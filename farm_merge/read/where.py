@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
 from farm_merge.nearest import require_known, with_nearest
-from farm_merge.sqlite import quoted
+from farm_merge.sqlite import column_types, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from os import PathLike
 
     from farm_merge.sqlite import sqlite3
@@ -39,7 +39,10 @@ _MOST_VALUES = 1000
 
 _COMPARISON = re.compile(r"\s*([^<>=!~]+?)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _REGISTRY_COLUMNS = frozenset({"simulation_id", "experiment_id", "status", "seed", "git_commit"})
-_STEP_NAMES = frozenset({"stepnumber", "step", "timestep", "tick"})
+_STEP_NAMES = frozenset({"stepnumber", "step", "timestep", "tick", "ticks", "time", "t",
+                         "iteration", "round"})  # fmt: skip
+"""What the column of the step is called; `steps` is what a run is said to have had in all."""
+
 _OPERATORS = {"==": "=", "=": "=", "!=": "IS NOT", "~": "LIKE"}
 
 
@@ -117,21 +120,25 @@ def _parts(condition: str) -> tuple[str, str, str]:
 
 
 def selection(
-    columns: Sequence[str], simulations: Iterable[str] | None, steps: range | None
+    connection: sqlite3.Connection,
+    table: str,
+    simulations: Iterable[str] | None,
+    steps: range | None,
 ) -> tuple[str, dict[str, object]]:
     """Return a WHERE clause for simulations and steps, and the values it binds.
 
     Args:
-        columns: Of the table; one without steps is taken whole.
+        connection: A shard or experiment database.
+        table: The table; one without simulations, or steps, is taken whole.
         simulations: Their ids; None for all.
         steps: The steps; None for all. Its end is not among them, as in any range.
     """
     terms: list[str] = []
     values: dict[str, object] = {}
-    if simulations is not None and "simulation_id" in columns:
+    if simulations is not None and "simulation_id" in column_types(connection, table):
         terms.append("simulation_id IN (SELECT value FROM json_each(:simulations))")
         values["simulations"] = json.dumps(list(simulations))
-    step = step_column(columns)
+    step = None if steps is None else step_column(connection, table)
     if steps is not None and step is not None:
         name = quoted(step)
         terms.append(f"{name} >= :first AND {name} < :end")
@@ -142,14 +149,30 @@ def selection(
     return (f" WHERE {' AND '.join(terms)}" if terms else ""), values
 
 
-def step_column(columns: Iterable[str]) -> str | None:
-    """Return the column with the step; None where there is none."""
-    return next((name for name in columns if plain_name(name) in _STEP_NAMES), None)
+def step_column(
+    connection: sqlite3.Connection, table: str, simulation_id: str | None = None
+) -> str | None:
+    """Return the column of a table with the number of the step; None where there is none.
+
+    Args:
+        connection: A shard or experiment database.
+        table: The table.
+        simulation_id: Whose first row shows that it is a number; any row by default.
+    """
+    columns = column_types(connection, table)
+    step = next((name for name in columns if plain_name(name) in _STEP_NAMES), None)
+    if step is None:
+        return None
+    where = "" if simulation_id is None else " WHERE simulation_id = :id"
+    row = connection.execute(
+        f"SELECT typeof({quoted(step)}) FROM {quoted(table)}{where} LIMIT 1", {"id": simulation_id}
+    ).fetchone()
+    return step if row is None or row[0] in {"integer", "real"} else None
 
 
 def plain_name(name: str) -> str:
     """Return a column's name as it is compared with what columns are usually called."""
-    return name.lower().replace("_", "").replace(" ", "")
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def parsed_parameters(text: str | None) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.csv_tables import database_of_csv
 from farm_merge.database.provenance import provenance
 from farm_merge.database.registry import stored_json
 from farm_merge.errors import FarmMergeError
 from farm_merge.nearest import with_nearest
 from farm_merge.schema import LEDGER, SHARD_MARK, now
 from farm_merge.sqlite import connect, file_uri, transaction
-from farm_merge.sweep.csv_tables import database_of_csv
 from farm_merge.sweep.load import digest_of
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from farm_merge.csv_tables import rows_of_csv
 from farm_merge.errors import FarmMergeError
-from farm_merge.sweep.csv_tables import rows_of_csv
 from farm_merge.sweep.kinds import simulator_of
 from farm_merge.sweep.names import LONGEST_ID, Value, abbreviations, digest_number, run_id
 from farm_merge.sweep.points import Point, Points

@@ -78,3 +78,4 @@ class MesaSimulator(LoadedSimulator):
         with recorder:
             while model.running and model.steps < run.parameters["steps"]:
                 model.step()
+        import_module("farm_merge.mesa.collected").forget_model(model)

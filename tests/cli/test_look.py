@@ -105,7 +105,7 @@ def test_compare_shows_what_fits_a_screen_and_has_all_of_it(run, make_shard):
     rows = json.loads(run("compare", "exp.db", "--format", "json").output)
     assert rows[1]["parameters.rate"] == 0.1
     grouped = run("compare", "exp.db", "--by", "rate", "--format", "csv").output
-    assert grouped.startswith("rate,result,n,mean,std,ci_low,ci_high\n")
+    assert grouped.startswith("rate,result,n,mean,std,low,high,interval\n")
     assert "0.1,final_total_agents,2,3.5," in grouped
     two = run("compare", "exp.db", "a", "b").output.splitlines()
     assert two[0].split() == ["kind", "name", "a", "b", "difference"]

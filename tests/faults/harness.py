@@ -328,8 +328,8 @@ def _chosen(total: int, points: int) -> list[int]:
 def run_part(folder: Path, part: int, of: int, points: int, only: str) -> None:
     """Run every so-manieth pair of a scenario and a fault, and print what was found."""
     import farm_merge.read.export
-    import farm_merge.read.report.charts
-    import farm_merge.read.report.page  # noqa: F401
+    import farm_merge.report.charts
+    import farm_merge.report.page  # noqa: F401
     from tests.faults.scenarios import SCENARIOS
 
     for number, scenario in enumerate(SCENARIOS):

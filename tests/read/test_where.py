@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from farm_merge import SimulationDatabase
 from farm_merge.errors import FarmMergeError
 from farm_merge.read.listing import explain_selection
-from farm_merge.read.open import reading
-from farm_merge.read.where import chosen_simulations, selection
+from farm_merge.read.open import frame, reading
+from farm_merge.read.shapes import read_shapes
+from farm_merge.read.where import chosen_simulations, selection, step_column
 from tests.conftest import query
 
 
@@ -56,11 +58,33 @@ def test_a_dot_may_be_part_of_a_name(four_runs):
     assert chosen(four_runs, "a.b=1") == ["a1"]
 
 
-def test_a_selection_binds_its_values():
-    where, values = selection(["simulation_id", "step_number"], ["a"], range(10, 20, 5))
-    assert values == {"simulations": '["a"]', "first": 10, "end": 20, "stride": 5}
-    assert where.startswith(" WHERE ")
-    assert selection(["id"], ["a"], range(3)) == ("", {})
+def test_a_selection_binds_its_values(four_runs):
+    with reading(four_runs) as connection:
+        where, values = selection(connection, "simulation_steps", ["a"], range(10, 20, 5))
+        assert values == {"simulations": '["a"]', "first": 10, "end": 20, "stride": 5}
+        assert where.startswith(" WHERE ")
+        assert selection(connection, "experiments", ["a"], range(3)) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "is_step"),
+    [
+        ("Step", (0, 1), True),
+        ("[step]", (0, 1), True),  # as NetLogo calls it
+        ("t", (0.5, 1), True),
+        ("time", ("2026-01-01", "2026-01-02"), False),
+        ("steps", (100, 100), False),
+    ],
+)
+def test_a_column_of_steps_is_known_by_its_name_and_its_values(tmp_path, column, values, is_step):
+    with SimulationDatabase(tmp_path / "run.db") as db:
+        db.logger.log_many("model", [{column: value, "x": 1} for value in values])
+    with reading(tmp_path / "run.db") as connection:
+        assert step_column(connection, "model") == (column if is_step else None)
+        (shape,) = read_shapes(connection, ["run"])
+    assert shape.step == (column if is_step else None)
+    if is_step:
+        assert len(frame(tmp_path / "run.db", "model", steps=range(1))) == 1
 
 
 @pytest.mark.parametrize(
