@@ -172,6 +172,21 @@ def test_the_same_merge_finishes_a_move(make_shard, tmp_path):
     assert [it.name for it in (tmp_path / "shards").iterdir()] == ["b.db-wal"]
 
 
+def test_only_what_is_in_the_archive_with_its_database_is_removed(tmp_path):
+    """A WAL may be all that is left of a run's last commits."""
+    wal, folder = tmp_path / "run.db-wal", tmp_path / "done"
+    make(wal)
+    make(folder / "run.db", folder / "run.db-wal")  # of another run
+    finish_moves([wal], folder)
+    shutil.copy(wal, folder)
+    (folder / "run.db").unlink()
+    finish_moves([wal], folder)
+    assert wal.exists()
+    (folder / "run.db").touch()
+    finish_moves([wal], folder)
+    assert not wal.exists()
+
+
 @pytest.mark.parametrize("how", ["", "*.db", "a.db"])
 def test_the_same_command_after_all_was_archived_says_so(make_shard, tmp_path, how):
     make_shard("a")
