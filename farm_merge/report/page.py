@@ -28,11 +28,9 @@ if TYPE_CHECKING:
     from farm_merge.report.chart import Chart
     from farm_merge.report.runs import Runs
 
-__all__ = ["LIBRARIES", "read_template", "render_page"]
+__all__ = ["read_template", "render_page"]
 
 _FILES = ("page.html", "page.css", "page.js")
-LIBRARIES = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
-"""What `page.js` calls the libraries."""
 
 
 def render_page(
@@ -151,7 +149,7 @@ def _vega() -> str:
     import vl_convert
     from markupsafe import Markup
 
-    script = str(vl_convert.javascript_bundle(LIBRARIES))
+    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     return Markup(script.replace("</script", "<\\/script"))  # noqa: S704  (our own)
 
 
