@@ -83,7 +83,7 @@ def write_report(
         *(("--where", it) for it in where),
         *(("--by", it) for it in by),
         *(("--metric", it) for it in metrics),
-        ("--interval", None if interval == "auto" else interval),
+        ("--spread", None if interval == "auto" else interval),
         ("--title", title),
         ("--template", template),
         ("--digest", digest),
