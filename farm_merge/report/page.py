@@ -66,7 +66,8 @@ def render_page(
                 " AS text FROM experiments ORDER BY experiment_id"
             )
         )
-        ledger = sorted(read_ledger(db.conn), key=lambda entry: entry.simulation_id)
+        entries = (it for it in read_ledger(db.conn) if it.simulation_id in runs.all.index)
+        ledger = sorted(entries, key=lambda entry: entry.simulation_id)
     return _rendered(
         template,
         title=title or ", ".join(names[:3]) or database.stem,
