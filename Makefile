@@ -78,7 +78,7 @@ $(VENV)/installed-mutants: $(VENV)/installed-dev
 mutants: $(VENV)/installed-mutants ## Change the code at random and see whether tests notice (long; SAMPLE=15 MODULES=publish)
 	$(BIN)/python -m tests.mutants.harness --sample $(SAMPLE) --seed $(SEED) $(MODULES)
 
-trust: $(VENV)/installed-mutants ## Run these four, and write their figures into docs/trust.md (hours; POINTS= COUNT= RACES= SAMPLE=)
+trust: $(VENV)/installed-mutants ## Run all four of these, and write their figures into docs/trust.md (hours; POINTS= COUNT= RACES= SAMPLE=)
 	$(BIN)/python -m tests.faults.harness --points $(POINTS) --keep-figures
 	$(BIN)/python -m tests.fuzz.harness --count $(COUNT) --keep-figures
 	$(BIN)/python -m tests.concurrency.harness --rounds $(RACES) --keep-figures
