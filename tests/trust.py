@@ -38,19 +38,29 @@ def keep(name: str, setting: int, **found: Any) -> None:
         setting: How much of it was asked for.
         **found: Its figures, and the rows of its table.
     """
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=ROOT, check=False, capture_output=True, text=True,
-    )  # fmt: skip
     kept = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "commit": described.stdout.strip(),
+        "commit": _commit(),
         "sqlite": sqlite3.sqlite_version,
         "setting": setting,
         **found,
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(f"{json.dumps(kept, indent=1)}\n", encoding="utf-8")
+
+
+def _commit() -> str:
+    """Return the last commit that changed code or tests, and whether they are as it left them."""
+    commit = _git("log", "-1", "--format=%h") or "unknown"
+    return f"{commit} with changes" if _git("status", "--porcelain") else commit
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", *words, "--", "farm_merge", "tests"],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout.strip()
 
 
 def filled(page: str) -> str:
