@@ -33,7 +33,7 @@ __all__ = ["COMMANDS", "PLANNING", "print_merge", "print_merges", "show_plan"]
 
 PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schema",
              "include_running", "settle", "equal_files", "on_conflict", "on_bad_shard",
-             "on_duplicate_row", "on_orphan_rows", "jobs")  # fmt: skip
+             "on_duplicate_row", "on_orphan_rows", "jobs", "archive")  # fmt: skip
 """The options of a merge that decide about its plan."""
 
 _FUTURE = {
@@ -260,7 +260,8 @@ def _print_plan(plan: dict[str, Any]) -> None:
 def _account(files: dict[str, int]) -> str:
     """Return what becomes of all files that were found, which adds up."""
     parts = ", ".join(f"{number:,} {what}" for what, number in files.items() if number)
-    return f"{_number(sum(files.values()), 'file')} found: {parts}"
+    found = f"{_number(sum(files.values()), 'file')} found"
+    return f"{found}: {parts}" if parts else found
 
 
 def _number(number: int, noun: str) -> str:

@@ -179,6 +179,7 @@ def plan_merge(
     on_duplicate_row: OnDuplicateRow = "error",
     on_orphan_rows: OnOrphanRows = "keep",
     jobs: int | None = None,
+    archive: str | PathLike[str] | None = None,
     progress: ReportProgress | bool | None = None,
 ) -> Plan:
     """Decide what `merge_shards` would do, and write nothing; all inputs are read whole.
@@ -199,6 +200,7 @@ def plan_merge(
         on_duplicate_row: As for `merge_shards`.
         on_orphan_rows: As for `merge_shards`.
         jobs: As for `merge_shards`.
+        archive: As for `merge_shards`; what is there already is known.
         progress: Called as the work goes on; True draws a bar.
 
     Raises:
@@ -218,6 +220,7 @@ def plan_merge(
         on_duplicate_row=on_duplicate_row,
         on_orphan_rows=on_orphan_rows,
         jobs=jobs,
+        archive=None if archive is None else Path(archive),
     )
     with TemporaryDirectory(prefix="farm-merge-") as folder, phases(progress) as report:
         return make_plan(tuple(paths), Path(output), options, Path(folder), report, briefly=False)

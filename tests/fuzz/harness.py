@@ -28,6 +28,7 @@ from farm_merge.errors import FarmMergeError
 from farm_merge.merge import merge_shards
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import file_uri, sqlite3
+from tests import trust
 from tests.conftest import query, vacuumed, write_shard
 from tests.fuzz.mutations import mutate
 from tests.merge.eras import write_era
@@ -226,6 +227,7 @@ def _main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="where mutants go that something is wrong with")
+    parser.add_argument("--keep-figures", action="store_true", help="in docs/trust/")
     options = parser.parse_args()
     found = run_all(options.first, options.count, options.jobs)
     bad = [(number, wrong) for number, _, wrong in found if wrong]
@@ -236,6 +238,11 @@ def _main() -> None:
     outcomes = Counter(outcome for _, outcome, _ in found)
     words = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
     sys.stdout.write(f"{len(found):,} mutants: {words}; {len(bad):,} violations\n")
+    if options.keep_figures:
+        trust.keep(
+            "fuzz", options.count, left_out=outcomes["left out"], merged=outcomes["merged"],
+            violations=len(bad),
+        )  # fmt: skip
     sys.exit(bool(bad))
 
 
