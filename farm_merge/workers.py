@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
 
-__all__ = ["WorkerDiedError", "Workers", "prefetched"]
+__all__ = ["WorkerDiedError", "Workers", "own_process", "prefetched"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -95,6 +95,32 @@ def prefetched(
             future.cancel()
 
 
+@contextmanager
+def own_process(
+    work: Callable[[_Item], _Result],
+) -> Iterator[Callable[[_Item], _Result] | None]:
+    """Yield what has something done by a process of its own, one call after the other.
+
+    That process is killed at the end, whatever it does. Yields None where none can be forked.
+    """
+    if not _may_fork():
+        yield None
+        return
+    with _forked(work, 1) as (connection,):
+
+        def ask(item: _Item) -> _Result:
+            try:
+                connection.send(item)
+                _, result, error = connection.recv()
+            except (EOFError, ConnectionError) as exc:
+                raise WorkerDiedError from exc
+            if error is not None:
+                raise error
+            return result  # type: ignore[no-any-return]
+
+        yield ask
+
+
 def _may_fork() -> bool:
     # macOS's own libraries do not survive a fork, and a daemonic process may not have children.
     return (
@@ -138,7 +164,7 @@ def _in_processes(
 
 
 @contextmanager
-def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]:
+def _forked(work: Callable[[Any], Any], jobs: int) -> Iterator[list[Connection]]:
     context = get_context("fork")
     connections: list[Connection] = []
     processes = []
@@ -162,7 +188,7 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
             connection.close()
 
 
-def _serve(work: Callable[[int], Any], connection: Connection, parents: list[Connection]) -> None:
+def _serve(work: Callable[[Any], Any], connection: Connection, parents: list[Connection]) -> None:
     """Work until the parent closes the connection, or is killed, which closes it too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what happens then
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

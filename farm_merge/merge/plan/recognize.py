@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from farm_merge.merge.inputs.file import opened
+from farm_merge.merge.inputs.file import fingerprint, opened
 from farm_merge.merge.ledger import path_text, read_ledger
 
 if TYPE_CHECKING:
@@ -139,11 +139,11 @@ def read_histories(sources: Iterable[Input]) -> dict[Path, dict[str, list[Ledger
     return histories
 
 
-def needed_whole(sources: Sequence[Input]) -> set[Path]:
+def needed_whole(sources: Sequence[Input], output: Output) -> set[Path]:
     """Return the inputs that have to be read whole, since more than their names decides.
 
-    These are inputs that name one simulation, and those that may be what another input, the output
-    of a merge, was made of.
+    These are inputs that name one simulation, or one that the output has, and those that may be
+    what the output, or another input that is the output of a merge, was made of.
     """
     times = Counter(run.own_id for source in sources for run in source.simulations)
     sizes = {
@@ -157,8 +157,19 @@ def needed_whole(sources: Sequence[Input]) -> set[Path]:
         for source in sources
         if source.has_history
         or source.file.identity.size_bytes in sizes
-        or any(times[run.own_id] > 1 for run in source.simulations)
+        or any(
+            times[run.own_id] > 1 or run.own_id in output.simulation_ids
+            for run in source.simulations
+        )
+        or _was_merged(source, output)
     }
+
+
+def _was_merged(source: Input, output: Output) -> bool:
+    """Return whether the ledger of an output has the bytes of an input, under whatever name."""
+    size = source.file.identity.size_bytes
+    like = {entry.fingerprint for entry in output.ledger if entry.identity.size_bytes == size}
+    return bool(like) and fingerprint(source.file) in like
 
 
 def doubles(output: Output, planned: Iterable[tuple[Input, SimulationInFile]]) -> Iterator[str]:
