@@ -33,7 +33,7 @@ from farm_merge.merge.pages.join import GrowingTree, Level
 from farm_merge.merge.pages.transplant import Branch, lock_page, write_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from farm_merge.merge.pages.cells import Bytes, Integers
     from farm_merge.merge.pages.header import Header
@@ -90,6 +90,10 @@ class Splice:
         """Pages of the output as it was, by their numbers from 0, as they have to be."""
         self._spare = self._of_addition(_free_pages(addition))
         """Pages that were copied, or replaced, and are in no tree."""
+        self._written: dict[int, int] = {}
+        """The pages that were written for a tree, and how many cells each has."""
+        self._wanted = 0
+        """How many cells they must have together."""
 
     def insert(self, root: int, coming: int, runs: Sequence[Run]) -> None:
         """Put a tree into one of the output.
@@ -105,9 +109,10 @@ class Splice:
         """
         tree = _Coming(self._addition, self.header, coming - 1)
         parts = [(run, list(tree.between(run))) for run in runs]
+        self._written, self._wanted = {}, tree.count(branch for _, it in parts for branch in it)
         self._of_addition(tree.kept)
         self._spare += self._of_addition(tree.given_up)
-        page = self._read(root - 1)
+        page = self._replaced(root - 1)
         if page.children:
             level = Level(self)
             level.finish(self._rebuild_below(page, parts, level), root - 1)
@@ -116,6 +121,8 @@ class Splice:
             for branch in _cut(page, parts):
                 whole.add(branch)
             whole.finish()
+        if sum(self._written.values()) != self._wanted:
+            raise ValueError("rows are missing in what was made")
 
     def finish(self) -> dict[int, bytes]:
         """Return the pages that have to change in the output, by their numbers from 0."""
@@ -143,14 +150,21 @@ class Splice:
 
     def write(self, number: int, page: bytes) -> None:
         """Write a page behind the old end, or keep it until all change."""
+        self._written[number] = int.from_bytes(page[3:5], "big")
         if number < self.header.pages:
             self._changed[number] = page
         else:
             write_at(self._output, page, number * self.header.page_size)
 
     def read_cells(self, number: int) -> list[bytes]:
-        """Return the cells of a leaf that was written."""
-        return self._read(number).cells
+        """Return the cells of a leaf that was written, or copied; another takes its place."""
+        return self._read(number).cells if number in self._written else self._replaced(number).cells
+
+    def _replaced(self, number: int) -> _Page:
+        """Return a page whose cells have to be in others."""
+        page = self._read(number)
+        self._wanted += len(page.cells)
+        return page
 
     def _of_addition(self, pages: list[int]) -> list[int]:
         """Return pages of the addition that were copied.
@@ -173,7 +187,7 @@ class Splice:
 
     def _rebuild(self, number: int, parts: _Parts, above: Level) -> int:
         """Put runs below a page; push what takes its place but the last page, and return that."""
-        page = self._read(number)
+        page = self._replaced(number)
         if page.children:
             level = Level(self, above)
             level.end(self._rebuild_below(page, parts, level), number)
@@ -218,13 +232,32 @@ class _Coming:
         self._header = header
         self._root = root
         self.kept: list[int] = []
-        self._read: dict[int, None] = {}
+        self._read: dict[int, _Page] = {}
 
     @property
     def given_up(self) -> list[int]:
         """The pages of it that the output's tree does not have, once all runs were taken."""
         kept = {self._root, *self.kept}
         return [page for page in self._read if page not in kept]
+
+    def count(self, taken: Iterable[Branch]) -> int:
+        """Return how many cells all runs have, besides those in leaves that are kept.
+
+        Args:
+            taken: All runs.
+
+        Raises:
+            ValueError: If they are not all rows of the tree.
+        """
+        count = sum(len(branch.lengths) + len(branch.tail) for branch in taken)
+        kept = set(self.kept)
+        pages = {number: page for number, page in self._read.items() if number not in kept}
+        children = sum(len(page.children) for page in pages.values())
+        if children != len(pages) - 1 + len(self.kept):
+            raise ValueError("pages with rows are in no run")
+        if count != sum(len(page.cells) for page in pages.values()):
+            raise ValueError("rows are in no run")
+        return count
 
     def between(self, run: Run) -> Iterator[Branch]:
         """Yield the rows of a run, in their order, as leaves and as loose cells."""
@@ -242,7 +275,7 @@ class _Coming:
             follower: The cell; None if it is not wanted.
         """
         page = _parsed(_pread_page(self._addition, self._header, number), self._header)
-        self._read[number] = None
+        self._read[number] = page
         keys = _Keys(page.cells)
         start = 0 if first is None else bisect_left(keys, first)
         end = len(keys) if last is None else bisect_right(keys, last)

@@ -30,7 +30,7 @@ from farm_merge.merge.write.load import read_roots
 from farm_merge.publish import building, sync
 from farm_merge.schema import EXPERIMENT_MARK, SCHEMA_VERSION
 from farm_merge.sqlite import attached, connect, file_uri, quoted, sqlite3
-from farm_merge.workers import own_process
+from farm_merge.workers import WorkerDiedError, own_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -54,7 +54,7 @@ Counts: TypeAlias = "Mapping[str, Mapping[str, int]]"
 """Rows by simulation and table."""
 
 _Request: TypeAlias = (
-    "tuple[Literal['copy'], int] | tuple[Literal['insert'], Counts] | tuple[Literal['forget']]"
+    "tuple[Literal['prepare'], _Made] | tuple[Literal['insert'], Counts] | tuple[Literal['forget']]"
 )
 
 
@@ -85,6 +85,19 @@ def appending(output: Path, folder: Path) -> Iterator[Addition | None]:
             addition.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What an addition was made for.
+
+    Attributes:
+        pages: How many pages the output has.
+        statements: The tables and indexes of both: type, name and SQL.
+    """
+
+    pages: int
+    statements: list[tuple[str, str, str]]
+
+
 class Addition:
     """What is to be put into an output.
 
@@ -101,7 +114,7 @@ class Addition:
         self.path = path
         self._output = output
         self._ask = ask
-        self._pages = 0
+        self._made = _Made(0, [])
 
     def create(self, connection: sqlite3.Connection) -> None:
         """Make the tables of an output, empty, in a database whose next page is behind its end.
@@ -113,15 +126,15 @@ class Addition:
             ValueError: If that cannot be.
         """
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-        (self._pages,) = connection.execute("PRAGMA page_count").fetchone()
-        statements = _ddl(connection)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        self._made = _Made(pages, _ddl(connection))
         with building(self.path) as made:
             made.execute(f"PRAGMA page_size={page_size}")
-            for _, _, sql in statements:
+            for _, _, sql in self._made.statements:
                 made.execute(sql)
             made.execute(f"PRAGMA application_id={EXPERIMENT_MARK}")
             made.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        _lengthen(self.path, self._pages)
+        _lengthen(self.path, pages)
 
     def leave_out_experiments(self, connection: sqlite3.Connection) -> None:
         """Leave out the experiments that the output has.
@@ -135,13 +148,14 @@ class Addition:
                 " (SELECT experiment_id FROM output.experiments)"
             )
 
-    def copy(self) -> None:
-        """Copy the pages of the addition behind the end of the output, where nobody sees them.
+    def prepare(self) -> None:
+        """Write all that is new behind the end of the output, where nobody sees it.
 
         Raises:
-            ValueError: If others have it open in a way that stands against that.
+            ValueError: If its keys do not go where they should, or others write to the output, or
+                have it open in a way that stands against that.
         """
-        self._ask(("copy", self._pages))
+        self._do(("prepare", self._made))
 
     def insert(self, counts: Counts) -> None:
         """Let all simulations of the addition appear in the output.
@@ -150,14 +164,23 @@ class Addition:
             counts: The rows that they must have then; empty if they are not counted.
 
         Raises:
-            ValueError: If their keys do not go where they should, or others have it open.
+            ValueError: If others read or write the output.
             DamagedGraftError: If they have more or fewer rows.
         """
-        self._ask(("insert", counts))
+        self._do(("insert", counts))
 
     def forget(self) -> None:
-        """Cut off what was copied."""
-        self._ask(("forget",))
+        """Cut off what was prepared; what stays when that fails is in nobody's way."""
+        with suppress(OutputError, OSError, sqlite3.Error):
+            self._do(("forget",))
+
+    def _do(self, request: _Request) -> None:
+        try:
+            self._ask(request)
+        except WorkerDiedError as exc:
+            reason = "the process that was writing to it was killed; it is as it was"
+            remedy = "run the merge again"
+            raise OutputError(reason, path=self._output, remedy=remedy) from exc
 
 
 def _ddl(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -218,11 +241,12 @@ class _Splicer:
         self._output = output
         self._addition = addition
         self._opened: _Opened | None = None
+        self._changed: dict[int, bytes] = {}
 
     def __call__(self, request: _Request) -> None:
         try:
-            if request[0] == "copy":
-                self._copy(request[1])
+            if request[0] == "prepare":
+                self._prepare(request[1])
             elif request[0] == "insert":
                 self._insert(request[1])
             else:
@@ -234,24 +258,21 @@ class _Splicer:
                 raise ValueError("others are reading or writing the output") from exc
             raise
 
-    def _copy(self, pages: int) -> None:
+    def _prepare(self, made: _Made) -> None:
         """Take the lock of a writer, who leaves readers alone, and write behind the end."""
         opened = self._open()
         self._opened = opened
         mode = opened.connection.execute("PRAGMA journal_mode").fetchone()
         if mode != ("delete",) or opened.header.is_wal:
             raise ValueError("others have the output open")
-        if opened.header.pages != pages:
+        if opened.header.pages != made.pages or _ddl(opened.connection) != made.statements:
             raise ValueError("another process wrote to the output")
         if not opened.header.allows_grafting:
             raise ValueError("the output's pages are of another form")
         os.ftruncate(opened.descriptor, opened.header.size_bytes)
         with _descriptor(self._addition) as addition:
-            at, end = opened.header.size_bytes, os.fstat(addition).st_size
-            while at < end:
-                data = os.pread(addition, min(_COPIED_AT_ONCE, end - at), at)
-                write_at(opened.descriptor, data, at)
-                at += len(data)
+            _copy_behind(addition, opened)
+            self._changed = self._splice(opened, addition)
         os.fsync(opened.descriptor)
 
     def _open(self) -> _Opened:
@@ -265,33 +286,10 @@ class _Splicer:
             raise
         return _Opened(connection, descriptor, _header(descriptor), Path(f"{path}-journal"))
 
-    def _insert(self, counts: Counts) -> None:
-        opened = self._opened
-        assert opened is not None  # noqa: S101  (it was copied)
-        with _descriptor(self._addition) as addition:
-            changed = self._splice(opened, addition)
-        os.fsync(opened.descriptor)
-        # What is behind the end stays there only as long as nobody else writes.
-        before = os.pread(opened.descriptor, HEADER_BYTES, 0)
-        opened.connection.execute("COMMIT")
-        opened.connection.execute("BEGIN EXCLUSIVE")
-        if os.pread(opened.descriptor, HEADER_BYTES, 0) != before:
-            raise ValueError("another process wrote to the output")
-        self._write_journal(opened, journal_of(opened.descriptor, opened.header, changed))
-        for number, page in changed.items():
-            write_at(opened.descriptor, page, number * opened.header.page_size)
-        os.fsync(opened.descriptor)
-        self._require(counts)
-        opened.journal.unlink()
-        sync(self._output.parent)
-        self._close(opened)
-
     def _splice(self, opened: _Opened, addition: int) -> dict[int, bytes]:
         """Put every tree of the addition into its like; return the pages that have to change."""
         splice = Splice(opened.descriptor, addition, opened.header, _header(addition))
         with closing(connect(file_uri(self._addition, mode="ro", immutable=1))) as coming:
-            if _ddl(coming) != _ddl(opened.connection):
-                raise ValueError("the output has other tables now")
             runs = {
                 key: _runs(opened.connection, coming, table, key)
                 for table, key in (("simulations", SIMULATION_ID), *_KEYS.items())
@@ -303,6 +301,25 @@ class _Splicer:
                     _require_led(coming, root.table, key)
                     splice.insert(mine[name].page, root.page, runs[key])
         return splice.finish()
+
+    def _insert(self, counts: Counts) -> None:
+        """Let the pages change at once, as SQLite does: what they were is in a journal first."""
+        opened = self._opened
+        assert opened is not None  # noqa: S101  (it was prepared)
+        # What is behind the end is there only as long as nobody else writes.
+        before = os.pread(opened.descriptor, HEADER_BYTES, 0)
+        opened.connection.execute("COMMIT")
+        opened.connection.execute("BEGIN EXCLUSIVE")
+        if os.pread(opened.descriptor, HEADER_BYTES, 0) != before:
+            raise ValueError("another process wrote to the output")
+        self._write_journal(opened, journal_of(opened.descriptor, opened.header, self._changed))
+        for number, page in self._changed.items():
+            write_at(opened.descriptor, page, number * opened.header.page_size)
+        os.fsync(opened.descriptor)
+        self._require(counts)
+        opened.journal.unlink()
+        sync(self._output.parent)
+        self._close(opened)
 
     def _write_journal(self, opened: _Opened, journal: bytes) -> None:
         """Write the journal as SQLite does: of the database's owner and mode, and synced."""
@@ -345,6 +362,15 @@ class _Splicer:
         self._opened = None
         opened.connection.close()
         os.close(opened.descriptor)
+
+
+def _copy_behind(addition: int, opened: _Opened) -> None:
+    """Copy the pages of an addition that are behind the end of an output to their places there."""
+    at, end = opened.header.size_bytes, os.fstat(addition).st_size
+    while at < end:
+        data = os.pread(addition, min(_COPIED_AT_ONCE, end - at), at)
+        write_at(opened.descriptor, data, at)
+        at += len(data)
 
 
 def _runs(

@@ -144,14 +144,14 @@ class _Writer:
             addition.leave_out_experiments(made)
 
     def _insert(self, addition: Addition) -> None:
-        """Check what is new, copy it meanwhile, and let it appear in the output."""
+        """Check what is new, write it meanwhile, and let it appear in the output."""
         written, is_checked = self.written.simulations, self._options.verify != "none"
         try:
             if is_checked:
                 self._report(Progress("verify", self._done, self._done))
-                check_new_output(addition.path, written, lambda _: addition.copy())
+                check_new_output(addition.path, written, lambda _: addition.prepare())
             else:
-                addition.copy()
+                addition.prepare()
         except BaseException:
             addition.forget()
             raise
