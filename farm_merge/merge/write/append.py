@@ -178,6 +178,7 @@ class Addition:
         try:
             self._ask(request)
         except WorkerDiedError as exc:
+            _roll_back(self._output)
             reason = "the process that was writing to it was killed; it is as it was"
             remedy = "run the merge again"
             raise OutputError(reason, path=self._output, remedy=remedy) from exc
@@ -355,13 +356,18 @@ class _Splicer:
             with suppress(OSError):
                 os.ftruncate(opened.descriptor, opened.header.size_bytes)
         self._close(opened)
-        with closing(connect(file_uri(self._output, mode="rw"))) as connection:
-            connection.execute("SELECT 1 FROM sqlite_schema")  # SQLite rolls back
+        _roll_back(self._output)
 
     def _close(self, opened: _Opened) -> None:
         self._opened = None
         opened.connection.close()
         os.close(opened.descriptor)
+
+
+def _roll_back(output: Path) -> None:
+    """Let SQLite roll back what a process left; it does so when somebody reads."""
+    with closing(connect(file_uri(output, mode="rw"))) as connection:
+        connection.execute("SELECT 1 FROM sqlite_schema")
 
 
 def _copy_behind(addition: int, opened: _Opened) -> None:
