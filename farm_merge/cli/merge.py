@@ -115,7 +115,7 @@ _QUESTIONS = {
     type=click.Choice(["auto", "attach", "graft"]),
     default="auto",
     show_default=True,
-    help="How a new output is written: row by row (attach), page by page (graft), or as it suits.",
+    help="How the output is written: row by row (attach), page by page (graft), or as it suits.",
 )
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes; one a core by default.")
 @click.option(
