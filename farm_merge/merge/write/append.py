@@ -13,6 +13,8 @@ killed, SQLite makes good what it left.
 from __future__ import annotations
 
 import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -339,13 +341,23 @@ class _Splicer:
 
     def _require(self, counts: Counts) -> None:
         """Let SQLite count what arrived, as it would if the journal were gone."""
-        with closing(connect(file_uri(self._output, mode="ro", immutable=1))) as connection:
-            tables = read_structure(connection).content
-            for simulation_id, rows in counts.items():
-                try:
-                    require_counts(connection, simulation_id, tables, rows)
-                except (OutputError, sqlite3.DatabaseError) as exc:
-                    raise DamagedGraftError(str(exc)) from exc
+        left = deque(counts.items())
+
+        def count() -> None:
+            with closing(connect(file_uri(self._output, mode="ro", immutable=1))) as connection:
+                tables = read_structure(connection).content
+                while left:
+                    with suppress(IndexError):  # another thread took the last
+                        simulation_id, rows = left.popleft()
+                        require_counts(connection, simulation_id, tables, rows)
+
+        with ThreadPoolExecutor() as pool:
+            work = [pool.submit(count) for _ in range(os.cpu_count() or 1)]
+        for done in work:
+            try:
+                done.result()
+            except (OutputError, sqlite3.DatabaseError) as exc:
+                raise DamagedGraftError(str(exc)) from exc
 
     def _forget(self) -> None:
         """Let go of the output, as it was before."""
