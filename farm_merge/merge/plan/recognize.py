@@ -11,8 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import ShardError
-from farm_merge.merge.inputs.file import fingerprint, opened
+from farm_merge.merge.inputs.file import opened
 from farm_merge.merge.ledger import path_text, read_ledger
 
 if TYPE_CHECKING:
@@ -143,9 +142,10 @@ def read_histories(sources: Iterable[Input]) -> dict[Path, dict[str, list[Ledger
 def needed_whole(sources: Sequence[Input], output: Output) -> set[Path]:
     """Return the inputs that have to be read whole, since more than their names decides.
 
-    These are inputs that name one simulation, or one that the output has, and those that may be
-    what the output, or another input that is the output of a merge, was made of.
+    These are inputs that name one simulation, or one that the output has or had from a file, under
+    whatever name, and those that another input, the output of a merge, may be made of.
     """
+    held = output.simulation_ids.union(entry.own_id for entry in output.ledger if entry.own_id)
     times = Counter(run.own_id for source in sources for run in source.simulations)
     sizes = {
         entry.identity.size_bytes
@@ -158,24 +158,8 @@ def needed_whole(sources: Sequence[Input], output: Output) -> set[Path]:
         for source in sources
         if source.has_history
         or source.file.identity.size_bytes in sizes
-        or any(
-            times[run.own_id] > 1 or run.own_id in output.simulation_ids
-            for run in source.simulations
-        )
-        or _was_merged(source, output)
+        or any(times[run.own_id] > 1 or run.own_id in held for run in source.simulations)
     }
-
-
-def _was_merged(source: Input, output: Output) -> bool:
-    """Return whether the ledger of an output has the bytes of an input, under whatever name."""
-    size = source.file.identity.size_bytes
-    like = {entry.fingerprint for entry in output.ledger if entry.identity.size_bytes == size}
-    if source.contents or not like:
-        return False
-    try:
-        return fingerprint(source.file) in like
-    except ShardError:  # whoever reads it whole says what is wrong
-        return True
 
 
 def doubles(output: Output, planned: Iterable[tuple[Input, SimulationInFile]]) -> Iterator[str]:
