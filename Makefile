@@ -18,14 +18,22 @@ POINTS ?= 40
 # How many files `make fuzz` mutates.
 COUNT  ?= 20000
 
+# How often `make concurrency` lets everything happen at once.
+RACES  ?= 20
+
+# How many changes `make mutants` makes in each module, and in which modules; those that write if none.
+SAMPLE ?= 15
+SEED   ?= 0
+MODULES ?=
+
 # More pytest options, as in: make test PYTEST='-k ledger'
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test faults fuzz bench check format docs clean
+.PHONY: help sweep test faults fuzz concurrency mutants bench check format docs clean
 
 help: ## Show what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +56,16 @@ faults: $(VENV)/installed-dev ## Kill and refuse every command at its calls to t
 
 fuzz: $(VENV)/installed-dev ## Mutate files in their structure and merge them (long; COUNT=20000)
 	$(BIN)/python -m tests.fuzz.harness --count $(COUNT)
+
+concurrency: $(VENV)/installed-dev ## Everything at once into one database (long; RACES=20)
+	$(BIN)/python -m tests.concurrency.harness --rounds $(RACES)
+
+$(VENV)/installed-mutants: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	@touch $@
+
+mutants: $(VENV)/installed-mutants ## Change the code at random and see whether tests notice (long; SAMPLE=15 MODULES=publish)
+	$(BIN)/python -m tests.mutants.harness --sample $(SAMPLE) --seed $(SEED) $(MODULES)
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'

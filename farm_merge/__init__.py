@@ -43,7 +43,7 @@ _HOME = {
     "split_database": "housekeeping",
     "vacuum_database": "housekeeping",
     "watch_shards": "sweep",
-    "write_report": "read.report",
+    "write_report": "report",
 }
 
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604  (its names are the table above)

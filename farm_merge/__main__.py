@@ -6,6 +6,8 @@ import signal
 
 __all__ = ["run"]
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 def run() -> None:
     """Run the command line; interrupted while it is loaded, it ends without a word."""
@@ -13,10 +15,12 @@ def run() -> None:
     if loading:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from farm_merge.cli import main
+    from farm_merge.cli.interrupt import interrupted, on_signal
+    from farm_merge.cli.show import exit_on_error
 
-    if loading:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    main()
+    with exit_on_error():
+        on_signal(_ENDING, interrupted)
+        main()
 
 
 if __name__ == "__main__":  # and not where MPI's workers import it

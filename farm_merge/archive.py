@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.errors import FarmMergeError, InvalidOptionError, ShardError, StillWrittenError
+from farm_merge.errors import InvalidOptionError, ShardError, StillWrittenError
+from farm_merge.extras import missing_extra
 from farm_merge.housekeeping import Sizes
 from farm_merge.merge.inputs.locks import is_locked
 from farm_merge.merge.inputs.snapshot import held, snapshot
-from farm_merge.progress import silent
-from farm_merge.publish import locked, new_output, workshop, writing
+from farm_merge.progress import counting, silent
+from farm_merge.publish import locked, new_output, require_new, workshop, writing
 from farm_merge.read.open import reading
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def archive_database(
     archive: str | PathLike[str],
     *,
     level: int = 10,
-    progress: ReportCount | None = None,
+    dry_run: bool = False,
+    progress: ReportCount | bool | None = None,
 ) -> Sizes:
     """Compress a database into a new file that `zstd -d` and `restore_database` read.
 
@@ -54,7 +56,8 @@ def archive_database(
         database: A shard or experiment database; it stays.
         archive: The new file, such as `exp.db.zst`.
         level: Of Zstandard, 1 to 22.
-        progress: Called with the bytes read, and of all.
+        dry_run: Only look whether it can be made; how large it would be is not known.
+        progress: Called with the bytes read, and of all; True draws a bar.
 
     Returns:
         The bytes of the database, and of the archive.
@@ -70,13 +73,17 @@ def archive_database(
     _require_zstandard()
     with reading(path):
         pass  # it is one of ours
+    if dry_run:
+        require_new(archive)
+        return Sizes(path.stat().st_size, 0)
     with (
         writing(archive),
         locked(archive, silent),
         workshop(archive) as folder,
         new_output(archive, folder) as partial,
+        counting(progress, "archive", "B") as report,
     ):
-        size = _pack_database(path, partial, folder, level, progress or silent)
+        size = _pack_database(path, partial, folder, level, report)
         _unpack(partial, None, silent)
         compressed = partial.stat().st_size
     return Sizes(size, compressed)
@@ -86,14 +93,16 @@ def restore_database(
     archive: str | PathLike[str],
     database: str | PathLike[str],
     *,
-    progress: ReportCount | None = None,
+    dry_run: bool = False,
+    progress: ReportCount | bool | None = None,
 ) -> int:
     """Make a database of an archive again; it appears whole, and only if every byte is right.
 
     Args:
         archive: What `archive_database` made.
         database: The new database.
-        progress: Called with the bytes written, and of all.
+        dry_run: Only check every byte of the archive.
+        progress: Called with the bytes written, and of all; True draws a bar.
 
     Returns:
         Its bytes.
@@ -104,22 +113,25 @@ def restore_database(
     """
     database = Path(database)
     _require_zstandard()
+    if dry_run:
+        require_new(database)
+        with counting(progress, "check", "B") as report:
+            return _unpack(Path(archive), None, report)
     with (
         writing(database),
         locked(database, silent),
         workshop(database) as folder,
         new_output(database, folder) as partial,
+        counting(progress, "restore", "B") as report,
     ):
-        return _unpack(Path(archive), partial, progress or silent)
+        return _unpack(Path(archive), partial, report)
 
 
 def _require_zstandard() -> None:
     try:
         import zstandard  # noqa: F401
     except ImportError as exc:
-        raise FarmMergeError(
-            "archives need the package zstandard", remedy="pip install 'farm-merge[parquet]'"
-        ) from exc
+        raise missing_extra("archives need the package zstandard", "parquet") from exc
 
 
 def _pack_database(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.csv_tables import rows_of_csv
 from farm_merge.errors import FarmMergeError
+from farm_merge.nearest import require_known
 from farm_merge.progress import silent
 from farm_merge.publish import existing_output, locked, writing
 from farm_merge.read.open import reading
@@ -27,36 +26,35 @@ _COLUMNS = ("seed", "status", "experiment_id")
 
 
 def read_descriptions(
-    path: str | PathLike[str], by: str = "simulation_id"
+    path: str | PathLike[str], key: str = "simulation_id"
 ) -> dict[str, dict[str, Any]]:
     """Read what a file says of simulations.
 
     Args:
         path: A CSV file with a row a simulation; or JSON, a list of objects, or an object of
             objects by simulation.
-        by: The column that names the simulation.
+        key: The column that names the simulation.
 
     Returns:
-        By simulation, its values by name. Numbers in CSV are numbers, `true` and `false` are these,
-        and what is empty is left out.
+        By simulation, its values by name. In CSV, a column of numbers is of numbers, one of `true`
+        and `false` of these, and what is empty is left out.
 
     Raises:
         FarmMergeError: If the file cannot be read, a row names no simulation, or two name one.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = _json_rows(text, by) if path.suffix.lower() == ".json" else _csv_rows(text)
-    except (OSError, ValueError, csv.Error) as exc:
+        rows = _json_rows(path, key) if path.suffix.lower() == ".json" else _csv_rows(path, key)
+    except (OSError, ValueError) as exc:
         raise FarmMergeError(f"cannot be read ({exc})", path=path) from exc
     described: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(rows, start=1):
-        name = row.pop(by, None)
+        name = row.pop(key, None)
         if name is None:
             raise FarmMergeError(
-                f"row {number} has no {by}, and so names no simulation",
+                f"row {number} has no {key}, and so names no simulation",
                 path=path,
-                remedy="`by=` names the column that does",
+                remedy="`key=` names the column that does",
             )
         if described.setdefault(str(name), row) is not row:
             raise FarmMergeError(f"has two rows of simulation {name}", path=path)
@@ -64,7 +62,10 @@ def read_descriptions(
 
 
 def describe_simulations(
-    database: str | PathLike[str], descriptions: Mapping[str, Mapping[str, Any]]
+    database: str | PathLike[str],
+    descriptions: Mapping[str, Mapping[str, Any]],
+    *,
+    dry_run: bool = False,
 ) -> int:
     """Give simulations parameters, a seed, a status; all of them, or none.
 
@@ -72,6 +73,7 @@ def describe_simulations(
         database: A shard or experiment database.
         descriptions: By simulation, its values by name: `seed`, `status` and `experiment_id` are
             columns of the registry, all others are parameters. Parameters with other names stay.
+        dry_run: Only look whether all of them are there.
 
     Returns:
         How many simulations of the database were not described.
@@ -83,12 +85,10 @@ def describe_simulations(
     path = Path(database)
     with reading(path) as connection:
         present = chosen_simulations(connection)
-    if missing := [name for name in descriptions if name not in {*present}]:
-        raise FarmMergeError(
-            f"has no simulation {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}",  # noqa: PLR2004
-            path=path,
-            remedy="farm-merge list shows those that it has",
-        )
+    require_known("simulation", descriptions, present, path=path)
+    others = len(present) - len(descriptions)
+    if dry_run:
+        return others
     with (
         writing(path),
         locked(path, silent),
@@ -112,33 +112,22 @@ def describe_simulations(
                 f"UPDATE simulations SET {changes} WHERE simulation_id = :simulation_id",
                 {**columns, "simulation_id": simulation_id},
             )
-    return len(present) - len(descriptions)
+    return others
 
 
-def _csv_rows(text: str) -> list[dict[str, Any]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, restkey="")
-    found = []
-    for row in rows:
-        if "" in row:
-            raise ValueError(f"line {rows.line_num} has more values than there are columns")
-        found.append({name: _value(value) for name, value in row.items() if value})
-    return found
+def _csv_rows(path: Path, key: str) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in row.items() if value is not None}
+        for row in rows_of_csv(path, (key,))
+    ]
 
 
-def _value(text: str) -> Any:
-    """Return a number, true or false as that, and all else as text; `007` is a text."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    is_plain = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
-    return value if is_plain else text
-
-
-def _json_rows(text: str, by: str) -> list[dict[str, Any]]:
+def _json_rows(path: Path, key: str) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8-sig")
     value = json.loads(text, parse_constant=lambda _: None)  # NaN, which JSON does not know
     if isinstance(value, dict):
-        value = [{**row, by: name} if isinstance(row, dict) else row for name, row in value.items()]
+        rows = value.items()
+        value = [{**row, key: name} if isinstance(row, dict) else row for name, row in rows]
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise ValueError("not a list of objects, nor an object of objects")
     return value

@@ -9,7 +9,9 @@ from farm_merge.database.opening import close_database, naming, open_database, o
 from farm_merge.database.registry import set_status
 from farm_merge.database.writer import SimulationWriter, settings_of
 from farm_merge.errors import FarmMergeError, RefusedRowsError, yielding_to
+from farm_merge.notebook import html_table
 from farm_merge.read.open import frame
+from farm_merge.read.where import STATUS
 from farm_merge.schema import now
 from farm_merge.sqlite import file_uri
 
@@ -76,6 +78,26 @@ class ExperimentDatabase:
                 experiment,
             )
 
+    def __repr__(self) -> str:
+        return f"<ExperimentDatabase {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the simulations, as far as they are written."""
+        rows = (
+            ()
+            if self._closed
+            else self._connection.execute(
+                f"SELECT simulation_id, {STATUS}, seed, parameters FROM simulations"
+                " WHERE experiment_id = ? ORDER BY simulation_id",
+                (self.experiment_id,),
+            ).fetchall()
+        )
+        return html_table(self._summary(), ["simulation", "status", "seed", "parameters"], rows)
+
+    def _summary(self) -> str:
+        state = "closed" if self._closed else _number(len(self.get_simulation_ids()))
+        return f"{self.db_path}: experiment {self.experiment_id}, {state}"
+
     @property
     def db(self) -> sqlite_utils.Database:
         """The experiment as sqlite-utils sees it, with everything logged so far.
@@ -140,7 +162,7 @@ class ExperimentDatabase:
             steps: A range of steps, where the table has them; None for all.
 
         Raises:
-            ShardError: If there is no such table.
+            ShardError: If there is no such table or simulation, or the table has no steps.
         """
         self.flush_all_buffers()
         return frame(self.db_path, table, simulation_id, steps)
@@ -232,3 +254,7 @@ class ExperimentDatabase:
     ) -> None:
         with yielding_to(error):
             self.close()
+
+
+def _number(simulations: int) -> str:
+    return f"{simulations:,} simulation{'' if simulations == 1 else 's'}"

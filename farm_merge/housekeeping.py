@@ -8,23 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.errors import FarmMergeError, InvalidOptionError
+from farm_merge.errors import FarmMergeError
 from farm_merge.merge.inputs.running import OpenFiles
 from farm_merge.merge.tables.changes import change
 from farm_merge.merge.tables.structure import read_structure, registry
 from farm_merge.merge.write.registry import column_list, remove_simulation
-from farm_merge.progress import silent
+from farm_merge.nearest import with_nearest
+from farm_merge.progress import counting, silent
 from farm_merge.publish import (
     building,
     existing_output,
     file_name,
     locked,
     new_folder,
+    require_empty,
     workshop,
     writing,
 )
 from farm_merge.read.open import at_rest, reading, reading_rows
-from farm_merge.read.where import chosen_simulations, parsed_parameters
+from farm_merge.read.where import chosen_simulations, parameter_names, parsed_parameters
 from farm_merge.schema import LEDGER, create_schema
 from farm_merge.sqlite import attached, connect, file_uri, quoted, sqlite3, transaction
 
@@ -57,7 +59,7 @@ def remove_simulations(
     *,
     where: Iterable[str] = (),
     dry_run: bool = False,
-    progress: ReportCount | None = None,
+    progress: ReportCount | bool | None = None,
 ) -> dict[str, int]:
     """Remove simulations, with their entries in the registry and the ledger; all or none.
 
@@ -65,31 +67,37 @@ def remove_simulations(
 
     Args:
         database: An experiment database.
-        simulations: Their ids.
-        where: Or conditions that all have to hold, as `compare_simulations` takes them.
+        simulations: Their ids; without any, all that meet the conditions, or none.
+        where: Conditions that all have to hold, as `compare_simulations` takes them.
         dry_run: Only count.
-        progress: Called with the number of simulations removed, and of all.
+        progress: Called with the number of simulations removed, and of all; True draws a bar.
 
     Returns:
         The data rows of each.
 
     Raises:
-        InvalidOptionError: If simulations are both named and described, or neither.
         FarmMergeError: If one of them is not there; nothing is removed.
         OutputError, ShardError: If the database cannot be read or written.
     """
-    path, progress = Path(database), progress or silent
+    path, named, conditions = Path(database), list(simulations), list(where)
+    if not named and not conditions:
+        return {}
     with reading_rows(path) as db:
-        chosen = _chosen(path, db, simulations, where)
+        chosen = chosen_simulations(db.conn, conditions, named, path=path)
         if dry_run:
             return {simulation_id: _count(db, simulation_id) for simulation_id in chosen}
-    with writing(path), locked(path, silent), existing_output(path) as connection:
+    with (
+        writing(path),
+        locked(path, silent),
+        existing_output(path) as connection,
+        counting(progress, "remove", "simulations") as report,
+    ):
         structure = read_structure(connection)
         rows: dict[str, int] = {}
         with transaction(connection, "IMMEDIATE"):
             for number, simulation_id in enumerate(chosen, start=1):
                 rows[simulation_id] = remove_simulation(connection, structure, simulation_id)
-                progress(number, len(chosen))
+                report(number, len(chosen))
     return rows
 
 
@@ -133,7 +141,7 @@ def split_database(
     *,
     by: str | None = None,
     dry_run: bool = False,
-    progress: ReportCount | None = None,
+    progress: ReportCount | bool | None = None,
 ) -> dict[str, list[str]]:
     """Write each simulation, or all with one value of a parameter, into a database of its own.
 
@@ -144,7 +152,7 @@ def split_database(
         folder: Where they go; new, or empty. It appears whole.
         by: A parameter; None for a shard a simulation.
         dry_run: Only report what would be written.
-        progress: Called with the number of databases written, and of all.
+        progress: Called with the number of databases written, and of all; True draws a bar.
 
     Returns:
         The simulations in each file, by its name.
@@ -153,20 +161,22 @@ def split_database(
         FarmMergeError: If no simulation has that parameter.
         OutputError, ShardError: If something cannot be read or written.
     """
-    path, folder, progress = Path(database), Path(folder), progress or silent
+    path, folder = Path(database), Path(folder)
     if dry_run:
+        require_empty(folder)
         return _parts(path, path, by)
     with (
         writing(folder),
         new_folder(folder) as partial,
         at_rest(path, partial.parent, OpenFiles()) as whole,
+        counting(progress, "split", "files") as report,
     ):
         files = _parts(path, whole, by)
         with reading(whole) as connection:
             structure = read_structure(connection)
         for number, (name, ids) in enumerate(files.items(), start=1):
             _write_part(partial / name, whole, structure, ids)
-            progress(number, len(files))
+            report(number, len(files))
     return files
 
 
@@ -189,24 +199,6 @@ def _parts(path: Path, whole: Path, by: str | None) -> dict[str, list[str]]:
             "two of the files would get one name", path=path, remedy="rename a simulation"
         )
     return files
-
-
-def _chosen(
-    path: Path, db: Database, simulations: Iterable[str], where: Iterable[str]
-) -> list[str]:
-    """Return the simulations that are named, or that meet all conditions."""
-    named, conditions = list(dict.fromkeys(simulations)), list(where)
-    if conditions:
-        if named:
-            raise InvalidOptionError("simulations are named, or described by `where`; not both")
-        return chosen_simulations(db.conn, conditions)
-    if missing := set(named) - set(chosen_simulations(db.conn)):
-        raise FarmMergeError(
-            f"has no simulation {', '.join(sorted(missing))}",
-            path=path,
-            remedy="farm-merge list shows those that it has",
-        )
-    return named
 
 
 def _count(db: Database, simulation_id: str) -> int:
@@ -232,7 +224,8 @@ def _groups(db: Database, by: str | None) -> dict[str, list[str]]:
         text = value if isinstance(value, str) else json.dumps(value)
         groups.setdefault(f"{by}={text}", []).append(row["simulation_id"])
     if not known:
-        raise FarmMergeError(f"no simulation has a parameter {by}")
+        names = parameter_names(db.conn)
+        raise FarmMergeError(with_nearest(f"no simulation has a parameter {by}", by, names))
     return groups
 
 

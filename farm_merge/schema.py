@@ -131,7 +131,13 @@ def is_current(connection: sqlite3.Connection, schema: str = "main") -> bool:
     """
     (mark,) = connection.execute(f"PRAGMA {schema}.application_id").fetchone()
     (version,) = connection.execute(f"PRAGMA {schema}.user_version").fetchone()
-    return mark in {SHARD_MARK, EXPERIMENT_MARK} and version == SCHEMA_VERSION
+    if mark not in {SHARD_MARK, EXPERIMENT_MARK} or version != SCHEMA_VERSION:
+        return False
+    # A view could be in the place of a table, and take for ever to read.
+    views = connection.execute(
+        f"SELECT lower(name) FROM {schema}.sqlite_schema WHERE type = 'view'"
+    )
+    return OUR_TABLES.isdisjoint(name for (name,) in views)
 
 
 def is_experiment(connection: sqlite3.Connection) -> bool:

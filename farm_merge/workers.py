@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
 
-__all__ = ["WorkerDiedError", "Workers", "own_process", "prefetched"]
+__all__ = [
+    "WorkerDiedError",
+    "Workers",
+    "ignore_interrupts",
+    "interrupts_held",
+    "own_process",
+    "prefetched",
+]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -34,6 +41,9 @@ _Result = TypeVar("_Result")
 _TASKS_EACH, _AHEAD_EACH = 2, 4
 """What a process has to do next waits for it, so that it never waits; but results that wait for an
 earlier one take memory."""
+
+_HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+"""What may end the command: the last is the alarm by which it looks again whether it may."""
 
 
 class WorkerDiedError(Exception):
@@ -121,6 +131,22 @@ def own_process(
         yield ask
 
 
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let signals wait while a process is started: it gets them too, and has no answer yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_interrupts() -> None:
+    """Leave SIGINT to the parent, in a process that was started while signals were held."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+
+
 def _may_fork() -> bool:
     # macOS's own libraries do not survive a fork, and a daemonic process may not have children.
     return (
@@ -173,9 +199,10 @@ def _forked(work: Callable[[Any], Any], jobs: int) -> Iterator[list[Connection]]
             ours, theirs = context.Pipe()
             connections.append(ours)
             process = context.Process(target=_serve, args=(work, theirs, connections), daemon=True)
-            process.start()
+            with interrupts_held():
+                process.start()
+                processes.append(process)
             theirs.close()
-            processes.append(process)
         yield connections
     finally:
         # They have nothing to do, or nobody wants what they do; one may wait for the lock of a
@@ -190,8 +217,8 @@ def _forked(work: Callable[[Any], Any], jobs: int) -> Iterator[list[Connection]]
 
 def _serve(work: Callable[[Any], Any], connection: Connection, parents: list[Connection]) -> None:
     """Work until the parent closes the connection, or is killed, which closes it too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what happens then
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ignore_interrupts()
     for parent in parents:
         parent.close()
     try:

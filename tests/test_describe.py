@@ -25,17 +25,17 @@ def experiment(make_shard, tmp_path):
 def test_a_csv_file_describes_simulations(experiment, tmp_path):
     (tmp_path / "runs.csv").write_text(
         "\ufeffsimulation_id,seed,status,n,lr,flag,code,rate\n"
-        "a,7,failed,10,0.5,true,007,\nb,8,,1e3,NaN,false,x y,0.9\n"
+        "a,7,failed,10,0.5,true,007,\nb,8,,1e3,2,False,x y,0.9\n"
     )
     words = ["describe", str(experiment), "--from", str(tmp_path / "runs.csv")]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
-    assert "2 simulations described, 1 others as they were" in result.output
+    assert "2 simulations described, 1 others stay as they are" in result.output
     rows = [(*row, json.loads(text)) for *row, text in query(experiment, REGISTRY)]
     assert rows == [
         ("a", 7, "failed", {"rate": 0.1, "n": 10, "lr": 0.5, "flag": True, "code": "007"}),
         ("b", 8, "completed",
-         {"rate": 0.9, "n": 1000.0, "lr": "NaN", "flag": False, "code": "x y"}),
+         {"rate": 0.9, "n": 1000.0, "lr": 2.0, "flag": False, "code": "x y"}),
         ("c", None, "completed", {"rate": 0.1}),
     ]  # fmt: skip
     assert audit(experiment).problems == ()
@@ -55,10 +55,18 @@ def test_json_describes_them_too(experiment, tmp_path, text):
     assert json.loads(parameters) == {"rate": 0.1, "world": {"size": 3}, "lr": None}
 
 
+def test_a_simulation_whose_name_is_a_number_is_found_by_it(make_shard, tmp_path):
+    merge_shards([make_shard("1e5"), make_shard("2")], tmp_path / "exp.db")
+    (tmp_path / "runs.csv").write_text("simulation_id,n\n1e5,1\n2,2\n")
+    descriptions = read_descriptions(tmp_path / "runs.csv")
+    assert descriptions == {"1e5": {"n": 1}, "2": {"n": 2}}
+    assert describe_simulations(tmp_path / "exp.db", descriptions) == 0
+
+
 def test_another_column_may_name_them_and_a_dry_run_writes_nothing(experiment, tmp_path):
     (tmp_path / "runs.csv").write_text("run,n\na,1\n")
     before = experiment.read_bytes()
-    words = ["describe", str(experiment), "--from", str(tmp_path / "runs.csv"), "--by", "run"]
+    words = ["describe", str(experiment), "--from", str(tmp_path / "runs.csv"), "--key", "run"]
     assert "would describe a: n=1" in CliRunner().invoke(main, [*words, "-n"]).output
     assert experiment.read_bytes() == before
     assert CliRunner().invoke(main, words).exit_code == 0
@@ -71,7 +79,9 @@ def test_another_column_may_name_them_and_a_dry_run_writes_nothing(experiment, t
         ("runs.csv", "simulation_id,n\nnobody,1\na,2\n", "has no simulation nobody"),
         ("runs.csv", "name,n\na,1\n", "row 1 has no simulation_id"),
         ("runs.csv", "simulation_id,n\na,1\na,2\n", "two rows of simulation a"),
-        ("runs.csv", "simulation_id,n\na,1,2\n", "more values than there are columns"),
+        ("runs.csv", "simulation_id,n\na,1,2\n", "line 2 has 3 fields, not 2"),
+        ("runs.csv", "simulation_id,n,n\na,1,2\n", "two columns of the same name"),
+        ("runs.csv", 'simulation_id,n\na,"1\n', "line 2: unexpected end of data"),
         ("runs.json", "[1]", "not a list of objects"),
         ("runs.json", "{", "cannot be read"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -93,3 +93,39 @@ def test_a_stored_digest_shows_what_changed_later(tmp_path: Path, make_shard: Ma
 def test_a_simulation_that_is_not_there_is_named(make_shard: MakeShard) -> None:
     with pytest.raises(FarmMergeError, match="no simulation b"):
         digest_simulations(make_shard("a"), ["b"])
+
+
+@pytest.mark.parametrize("engine", ["graft", "attach"])
+def test_a_merge_that_compares_content_keeps_digests_to_be_checked_without_shards(
+    tmp_path: Path, make_shard: MakeShard, engine: Any
+) -> None:
+    output, shards = tmp_path / "exp.db", [make_shard("a"), make_shard("b")]
+    before = {it.simulation_id: it.digest for shard in shards for it in digest_simulations(shard)}
+    merge_shards(shards, output, engine=engine, verify="content")
+    merge_shards([make_shard("c", folder="more")], output, verify="content")
+    merge_shards([make_shard("d", folder="more")], output)
+    for shard in shards:
+        shard.unlink()
+    found = {it.simulation_id: it for it in digest_simulations(output)}
+    assert {name: found[name].stored for name in "ab"} == before
+    assert (found["c"].stored, found["d"].stored) == (found["c"].digest, None)
+    query(output, "UPDATE agents SET death_time = 3 WHERE simulation_id = 'b'")
+    changed = [it.simulation_id for it in digest_simulations(output) if not it.is_as_stored]
+    assert changed == ["b"]
+
+
+def test_a_digest_does_not_outlive_rows_that_join_its_simulation(tmp_path: Path) -> None:
+    for folder, number in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "run.db"
+        query(path, "CREATE TABLE t (k INTEGER PRIMARY KEY, v)")
+        query(path, "INSERT INTO t VALUES (?, 'x')", number)
+    output = tmp_path / "exp.db"
+    options = {"simulation_id": "{stem}", "join": True}
+    merge_shards([tmp_path / "one"], output, verify="content", **options)
+    (first,) = digest_simulations(output)
+    assert first.stored == first.digest
+    merge_shards([tmp_path / "one", tmp_path / "two"], output, **options)
+    (second,) = digest_simulations(output)
+    assert second.digest != first.digest
+    assert second.stored is None

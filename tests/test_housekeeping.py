@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from farm_merge import housekeeping
-from farm_merge.errors import FarmMergeError, InvalidOptionError, OutputError
+from farm_merge.errors import FarmMergeError, OutputError
 from farm_merge.housekeeping import remove_simulations, split_database, vacuum_database
 from farm_merge.merge import audit, merge_shards
 from farm_merge.read.listing import list_simulations
@@ -51,8 +51,7 @@ def test_simulations_can_be_described(experiment):
     query(experiment, "UPDATE simulations SET status = 'failed' WHERE simulation_id > 'a'")
     assert list(remove_simulations(experiment, where=["status=failed"])) == ["b", "c"]
     assert remove_simulations(experiment, []) == {}
-    with pytest.raises(InvalidOptionError, match="named, or described by `where`; not both"):
-        remove_simulations(experiment, ["a"], where=["status=completed"])
+    assert remove_simulations(experiment, ["a"], where=["status=failed"]) == {}
     assert query(experiment, "SELECT simulation_id FROM simulations") == [("a",)]
 
 
@@ -70,7 +69,11 @@ def test_a_removal_that_is_interrupted_removes_nothing(experiment):
 
 
 def test_split_and_merged_again_is_the_same(experiment, tmp_path):
-    files = split_database(experiment, tmp_path / "parts")
+    seen = []
+    files = split_database(
+        experiment, tmp_path / "parts", progress=lambda *counts: seen.append(counts)
+    )
+    assert seen == [(1, 3), (2, 3), (3, 3)]
     assert sorted(files) == ["a.db", "b.db", "c.db"]
     assert content(tmp_path / "parts/b.db") == content(tmp_path / "shards/b.db")
     merge_shards([tmp_path / "parts"], tmp_path / "again.db")
@@ -248,7 +251,13 @@ def test_a_kill_during_a_removal_removes_all_or_nothing(make_shard, tmp_path, sh
     merge_shards([make_shard(name, steps=200) for name in "abc"], tmp_path / "exp.db")
     experiment = tmp_path / "exp.db"
     before = content(experiment)
-    killed_at(int(experiment.stat().st_size * share), "remove", experiment, "a", "b")
+    killed_at(
+        int(experiment.stat().st_size * share),
+        "remove",
+        experiment,
+        "--simulation=a",
+        "--simulation=b",
+    )
     assert [row["simulation_id"] for row in list_simulations(experiment)] == left
     if len(left) == 3:
         assert content(experiment) == before
@@ -270,7 +279,7 @@ def test_a_kill_during_a_split_leaves_nothing_half_done(experiment, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [["remove", "a"], ["vacuum"], ["split", "-o", "parts"], ["archive"], ["export", "-o", "out"],
+    [["remove", "--simulation=a"], ["vacuum"], ["split", "-o", "parts"], ["archive"], ["export", "-o", "out"],
      ["report", "-o", "r.html"]],
 )  # fmt: skip
 def test_a_full_disk_is_reported_and_leaves_all_as_it_was(experiment, tmp_path, words, monkeypatch):

@@ -192,7 +192,8 @@ class InMemorySimulationDatabase(_Calls, database.InMemorySimulationDatabase):
     """A simulation's database in memory.
 
     Args:
-        memory_limit_mb: What `get_memory_usage` compares with; it stops nothing.
+        memory_limit_mb: How large it may grow in memory; it goes on in a file then, where
+            AgentFarm's own stops nothing. `get_memory_usage` compares with it.
         config: A configuration of AgentFarm's, an object or a dictionary, or of this package's.
         simulation_id: Unique in an experiment.
 
@@ -208,15 +209,16 @@ class InMemorySimulationDatabase(_Calls, database.InMemorySimulationDatabase):
         config: Any = None,
         simulation_id: str | None = None,
     ) -> None:
+        limit = memory_limit_mb or setting(config, "in_memory_db_memory_limit_mb")
         super().__init__(
-            None,
+            limit,
             None,
             _required(simulation_id),
             settings=database_settings(config),
             parameters=stored_parameters(config),
         )
         self.config = config
-        self.memory_limit_mb = memory_limit_mb or setting(config, "in_memory_db_memory_limit_mb")
+        self.memory_limit_mb = limit
         self.memory_usage_samples: list[float] = []
 
     def get_memory_usage(self) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm_merge.cli import options
-from farm_merge.cli.show import bar
+from farm_merge.cli.show import draws_bars, is_verbose, say
 from farm_merge.errors import FarmMergeError
+from farm_merge.extras import missing_extra
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -36,8 +37,11 @@ __all__ = ["COMMANDS"]
     show_default=True,
     help="How text is compressed; Parquet always is.",
 )
-@click.option("--table", "tables", multiple=True, help="Only this table; repeatable.")
-@click.option("--simulation", "simulations", multiple=True, help="Only this one; repeatable.")
+@click.option(
+    "--table", "tables", multiple=True, metavar="TABLE", help="Only this table; repeatable."
+)
+@options.simulations
+@options.where
 @click.option("--steps", metavar="FIRST:END", help="Only these steps; END is not among them.")
 @click.option(
     "--as-text",
@@ -46,10 +50,9 @@ __all__ = ["COMMANDS"]
     help="Make this column text in Parquet, since not all of its values are of one type.",
 )
 @click.option("--null", default="", metavar="TEXT", help="What NULL is in CSV, such as '\\N'.")
-@click.option(
-    "-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes."
-)
-@click.option("--scheduler", metavar="ADDRESS", help="Let a Dask cluster do it, at tcp://….")
+@options.jobs
+@options.scheduler
+@options.dry_run
 def export(
     databases: tuple[Path, ...],
     *,
@@ -58,11 +61,13 @@ def export(
     compress: Any,
     tables: tuple[str, ...],
     simulations: tuple[str, ...],
+    where: tuple[str, ...],
     steps: str | None,
     as_text: tuple[str, ...],
     null: str,
-    jobs: int,
+    jobs: int | None,
     scheduler: str | None,
+    dry_run: bool,
 ) -> None:
     """Write tables as CSV, JSON, JSON lines, or as a Parquet dataset.
 
@@ -78,17 +83,22 @@ def export(
             form,
             tables=tables or None,
             simulations=simulations or None,
+            where=where,
             steps=chosen,
             as_text=as_text,
             compression=compress,
             null=null,
             jobs=jobs,
+            dry_run=dry_run,
             executor=_cluster(scheduler, stack) if scheduler else None,
-            progress=stack.enter_context(bar("files")),
+            progress=draws_bars(),
         )
     rows = sum(exported.rows.values())
-    click.echo(
-        f"{folder}: {rows:,} rows of {len(exported.rows)} tables in {exported.files:,} files"
+    for table, number in exported.rows.items() if dry_run or is_verbose() else ():
+        say(f"{'would write' if dry_run else 'wrote'} {table}: {number:,} rows")
+    would = "would get " if dry_run else ""
+    say(
+        f"{folder}: {would}{rows:,} rows of {len(exported.rows)} tables in {exported.files:,} files"
     )
 
 
@@ -109,9 +119,7 @@ def _cluster(scheduler: str, stack: ExitStack) -> Executor:
     try:
         from distributed import Client
     except ImportError as exc:
-        raise FarmMergeError(
-            "a cluster needs Dask", remedy="pip install 'farm-merge[dask]'"
-        ) from exc
+        raise missing_extra("a cluster needs Dask", "dask") from exc
     make_client: Any = Client
     try:
         client = stack.enter_context(make_client(scheduler, timeout="10s"))

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from farm_merge.cli import options
 from farm_merge.cli.show import (
+    DIFFERENT,
     NOTHING_DONE,
     SOME_LEFT_OUT,
-    bar,
+    draws_bars,
+    echo,
+    note,
     print_frame,
     print_json,
     print_rows,
     print_table,
+    say,
 )
 from farm_merge.errors import ShardError, for_command_line
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     import pandas as pd
 
 __all__ = ["COMMANDS"]
+
+_INSPECTED = ("path", "schema", "simulation_id", "status", "rows", "problem")
+"""What a row of an inspection shows of a simulation."""
 
 _MOST_RESULTS = 8
 _FEW_RESULTS = ("steps", "final_total_agents", "mean_total_agents", "final_total_resources",
@@ -35,89 +45,107 @@ _FEW_RESULTS = ("steps", "final_total_agents", "mean_total_agents", "final_total
 
 @click.command("list")
 @options.database
+@options.simulations
 @options.where
-@options.as_json
-def list_(database: Path, *, where: tuple[str, ...], as_json: bool) -> None:
+@options.form
+def list_(
+    database: Path, *, simulations: tuple[str, ...], where: tuple[str, ...], form: str
+) -> None:
     """Show the simulations of an experiment database: id, status, steps, agents, parameters.
 
-    Of the parameters, the table shows those in which simulations differ; --json has all of them.
+    Of the parameters, the table shows those in which simulations differ; the other forms have all
+    of them. A run that has ended without saying how is closed.
     """
     from farm_merge.read.listing import differing_parameters, list_simulations, shortened
 
-    simulations = list_simulations(database, where)
-    if as_json:
-        print_json(simulations)
+    found = list_simulations(database, where, simulations=simulations)
+    options.note_if_none(found, database, where)
+    if form == "json":
+        print_json(found)
         return
-    rows = []
-    for simulation, parameters in zip(simulations, differing_parameters(simulations), strict=True):
-        pairs = (f"{name}={value}" for name, value in parameters.items())
-        rows.append({**simulation, "parameters": shortened(", ".join(pairs))})
+    if form == "table":
+        for row, parameters in zip(found, differing_parameters(found), strict=True):
+            pairs = (f"{name}={value}" for name, value in parameters.items())
+            row["parameters"] = shortened(", ".join(pairs))
+    elif form != "jsonl":
+        found = [{**row, "parameters": json.dumps(row["parameters"])} for row in found]
     filled = ("steps", "agents", "parameters")
-    shown = [name for name in filled if any(row[name] for row in rows)]
-    print_table(["simulation_id", "status", *shown], rows)
+    shown = [name for name in filled if form != "table" or any(row[name] for row in found)]
+    columns = ["simulation_id", "status", *shown]
+    print_rows(columns, ([row[name] for name in columns] for row in found), form)
 
 
 @click.command()
 @options.database
-@options.as_json
-def info(database: Path, *, as_json: bool) -> None:
+@options.form
+def info(database: Path, *, form: str) -> None:
     """Show how large a database is, what is in it, where that came from, and its health.
 
-    \b
-    Exit codes:
-      0    SQLite finds it in order
-      1    it does not, or the file cannot be read
+    Damage that SQLite finds counts as a difference.
     """
     from farm_merge.read.listing import describe_database
 
     facts = describe_database(database)
-    if as_json:
+    if form == "json":
         print_json(facts)
-    else:
+    elif form == "table":
         _print_info(facts)
-    sys.exit(NOTHING_DONE if facts["problems"] else 0)
+    else:
+        rows = ([name, *table.values()] for name, table in facts["tables"].items())
+        print_rows(["table", "rows", "size_bytes"], rows, form)
+    sys.exit(DIFFERENT if facts["problems"] else 0)
 
 
 @click.command()
 @options.paths
 @options.on_duplicate_row
-@options.as_json
-def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> None:
+@options.form
+def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, form: str) -> None:
     """Show what files are: schema, simulations, rows by table, status, size, health, fingerprint.
 
-    \b
-    Exit codes:
-      0    all can be merged
-      1    none can be merged
-      3    some cannot
+    Files that cannot be merged are left out, as far as the exit code goes.
     """
-    from farm_merge.merge import describe_input, find_inputs, inspect_shard
-
     described: list[dict[str, Any]] = []
-
-    def show(source: dict[str, Any]) -> None:
+    for source in _inspected(paths, on_duplicate_row):
         described.append(source)
-        if not as_json:
+        if form == "table":
             _print_inspection(source)
-
-    found = find_inputs(options.with_stdin(paths))
-    for path in found.files:
-        try:
-            show(describe_input(inspect_shard(path, on_duplicate_row=on_duplicate_row)))
-        except ShardError as exc:
-            show(_problem(path, exc))
-    for path, error in found.others.items():
-        show(_problem(path, error))
-    if as_json:
+    if form == "json":
         print_json(described)
+    elif form != "table":
+        rows = (row for source in described for row in _inspection_rows(source))
+        print_rows(_INSPECTED, rows, form)
     bad = sum("problem" in source for source in described)
     if bad or not described:
         sys.exit(SOME_LEFT_OUT if bad < len(described) else NOTHING_DONE)
 
 
+def _inspected(paths: tuple[str, ...], on_duplicate_row: Any) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each file, or why it cannot be merged."""
+    from farm_merge.merge import describe_input, find_inputs, inspect_shard
+
+    found = find_inputs(options.with_stdin(paths))
+    for path in found.files:
+        try:
+            yield describe_input(inspect_shard(path, on_duplicate_row=on_duplicate_row))
+        except ShardError as exc:
+            yield _problem(path, exc)
+    for path, error in found.others.items():
+        yield _problem(path, error)
+
+
+def _inspection_rows(source: dict[str, Any]) -> Iterator[list[Any]]:
+    if "problem" in source:
+        yield [source["path"], None, None, None, None, source["problem"]]
+        return
+    for run in source["simulations"]:
+        run_of_it = [run[name] for name in ("simulation_id", "status", "rows")]
+        yield [source["path"], source["schema"], *run_of_it, None]
+
+
 @click.command()
 @options.database
-@click.argument("shards", nargs=-1)
+@click.argument("shards", nargs=-1, metavar="[PATHS]...")
 @options.simulation_id
 @options.parameters_from_name
 @options.sidecars
@@ -126,53 +154,53 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, as_json: bool) -> 
 @options.equal_files
 @options.on_duplicate_row
 @options.on_orphan_rows
-@options.as_json
-def verify(database: Path, shards: tuple[str, ...], *, as_json: bool, **chosen: Any) -> None:
+@options.form
+def verify(database: Path, shards: tuple[str, ...], *, form: str, **chosen: Any) -> None:
     """Check that an experiment database holds what was merged into it.
 
     Counts the rows of every simulation and table against the ledger, and lets SQLite check the
-    file and its references. With SHARDS, also compares every value of theirs with the database;
+    file and its references. With PATHS, also compares every value of theirs with the database;
     options that decided about their merge have to be given again.
-
-    \b
-    Exit codes:
-      0    all is as it was merged
-      1    something is not, or the database cannot be read
     """
     from farm_merge.merge import audit
 
-    with bar("files") as progress:
-        report = audit(database, options.with_stdin(shards), progress=progress, **chosen)
-    if as_json:
+    report = audit(database, options.with_stdin(shards), progress=draws_bars(), **chosen)
+    if form == "json":
         print_json(asdict(report))
+    elif form != "table":
+        print_rows(["problem"], ([problem] for problem in report.problems), form)
     else:
         for problem in report.problems:
-            click.echo(f"problem: {problem}", err=True)
-        for note in report.notes:
-            click.echo(f"note: {note}", err=True)
-        click.echo(
+            echo(f"problem: {problem}", err=True)
+        for text in report.notes:
+            note(text)
+        say(
             f"{database}: {report.simulations:,} simulations, {report.counted:,} counted against"
             f" the ledger, {report.compared:,} compared with their files:"
             f" {f'{len(report.problems):,} problems' if report.problems else 'all as merged'}"
         )
-    sys.exit(NOTHING_DONE if report.problems else 0)
+    sys.exit(DIFFERENT if report.problems else 0)
 
 
 @click.command()
 @options.database
-@click.argument("simulations", nargs=-1, metavar="[FIRST SECOND]")
+@click.argument("pair", nargs=-1, metavar="[FIRST SECOND]")
+@options.simulations
 @options.where
-@click.option("--grouped", is_flag=True, help="Over repetitions: n, mean, std, 95 % confidence.")
-@click.option("--by", multiple=True, metavar="PARAMETER", help="What makes a group; repeatable.")
+@click.option("--grouped", is_flag=True, help="Over repetitions: n, mean, std, and an interval.")
+@options.groups
+@options.interval
 @options.metrics
 @options.form
 def compare(
     database: Path,
+    pair: tuple[str, ...],
     *,
     simulations: tuple[str, ...],
     where: tuple[str, ...],
     grouped: bool,
     by: tuple[str, ...],
+    interval: Any,
     metrics: tuple[str, ...],
     form: str,
 ) -> None:
@@ -181,46 +209,90 @@ def compare(
     The table shows a few of the results, or those of each --metric, and none that is the same in
     all simulations; --format csv and json have all of them.
     """
-    from farm_merge.read.compare import compare_simulations, compare_two, group_repetitions
+    from farm_merge.read.compare import (
+        compare_simulations,
+        compare_two,
+        ended_well,
+        group_repetitions,
+    )
 
-    if len(simulations) not in {0, 2}:
+    if len(pair) not in {0, 2}:
         raise click.UsageError("Name two simulations to see them side by side, or none for all.")
-    if simulations and (where or grouped or by or metrics):
+    if pair and (simulations or where or grouped or by or metrics):
         raise click.UsageError(
-            "--where, --grouped, --by and --metric are for all simulations, not for two."
+            "Options that choose and group are for all simulations, not for two."
         )
-    if simulations:
-        frame = compare_two(database, *simulations)
+    if pair:
+        frame = compare_two(database, *pair)
     elif grouped or by:
-        frame = compare_simulations(database, where, metrics=metrics)
-        frame = group_repetitions(
-            _differing(frame) if form == "table" and not metrics else frame, by or None
-        )
+        frame = compare_simulations(database, where, simulations=simulations, metrics=metrics)
+        if failed := len(frame) - len(ended_well(frame)):
+            note(f"{failed:,} runs failed and are in no group")
+        shown = _differing(frame) if form == "table" and not metrics else frame
+        frame = group_repetitions(shown, by or None, interval=interval)
     else:
-        frame = compare_simulations(database, where, metrics=metrics)
+        frame = compare_simulations(database, where, simulations=simulations, metrics=metrics)
         if form == "table":
             frame = _fitting(frame, None if metrics else _MOST_RESULTS)
         frame = frame.reset_index()
+    options.note_if_none(frame, database, where)
     print_frame(frame, form)
 
 
 @click.command()
 @options.database
-@click.argument("statement")
-@click.option("-p", "--parameter", multiple=True, metavar="NAME=VALUE", help="For a :NAME in it.")
+@click.argument("statement", default="-")
+@click.option(
+    "--file",
+    "script",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="Read the statement from this file.",
+)
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="For a :NAME in it; repeatable.",
+)
 @options.form
-def sql(database: Path, *, statement: str, parameter: tuple[str, ...], form: str) -> None:
-    """Run one SQL statement that reads; nothing that it does can change the file."""
+def sql(
+    database: Path,
+    statement: str,
+    *,
+    script: Path | None,
+    parameters: tuple[str, ...],
+    form: str,
+) -> None:
+    """Run one SQL statement that reads; nothing that it does can change the file.
+
+    STATEMENT is SQL, or - to read it from standard input, as it is without one.
+    """
     from farm_merge.read.open import query
 
-    values = {}
-    for pair in parameter:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise click.UsageError(f"--parameter takes NAME=VALUE, not {pair!r}.")
-        values[name] = value
-    with query(database, statement, values) as (columns, rows):
+    if script is not None and statement != "-":
+        raise click.UsageError("The statement is given, or read from --file; not both.")
+    if script is not None:
+        statement = script.read_text(encoding="utf-8")
+    elif statement == "-":
+        if sys.stdin.isatty():
+            raise click.UsageError("Which statement? Give it in quotes, by --file, or on stdin.")
+        statement = sys.stdin.read()
+    with query(database, statement, dict(map(_assigned, parameters))) as (columns, rows):
         print_rows(columns, rows, form)
+
+
+def _assigned(pair: str) -> tuple[str, object]:
+    """Return the name and the value of `NAME=VALUE`, a number if it is written as one."""
+    name, equals, text = pair.partition("=")
+    if not equals:
+        raise click.UsageError(f"--parameter takes NAME=VALUE, not {pair!r}.")
+    for number in (int, float):
+        with suppress(ValueError):
+            if str(number(text)) == text and text not in {"inf", "-inf", "nan"}:
+                return name, number(text)
+    return name, text
 
 
 def _print_info(facts: dict[str, Any]) -> None:
@@ -279,8 +351,8 @@ def _print_inspection(source: dict[str, Any]) -> None:
         tables = ", ".join(f"{table} {rows:,}" for table, rows in simulation["tables"].items())
         name = simulation["simulation_id"] or "(named by its path)"
         click.echo(f"  {name}, status {simulation['status'] or 'unknown'}: {tables or 'no rows'}")
-    for note in (*source["notes"], *source["details"]):
-        click.echo(f"  note: {note}")
+    for text in (*source["notes"], *source["details"]):
+        click.echo(f"  note: {text}")
 
 
 def _differing(frame: pd.DataFrame) -> pd.DataFrame:

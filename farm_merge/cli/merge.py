@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import click
 
@@ -12,29 +13,38 @@ from farm_merge.cli import options
 from farm_merge.cli.show import (
     NOTHING_DONE,
     SOME_LEFT_OUT,
-    echo,
-    merge_bar,
+    drawing,
+    is_verbose,
+    merge_events,
+    note,
     print_json,
+    print_rows,
+    say,
 )
 from farm_merge.errors import for_command_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from farm_merge.merge import MergeReport
 
-__all__ = ["COMMANDS", "print_merge"]
+__all__ = ["COMMANDS", "PLANNING", "print_merge", "print_merges", "show_plan"]
 
-_PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schema",
+PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schema",
              "include_running", "settle", "equal_files", "on_conflict", "on_bad_shard",
              "on_duplicate_row", "on_orphan_rows", "jobs")  # fmt: skip
 """The options of a merge that decide about its plan."""
 
 _FUTURE = {
-    "merged": "to merge",
-    "replaced": "to replace",
-    "joined": "to join",
-    "skipped": "to skip",
-    "left out": "to leave out",
+    "merged": "would be merged",
+    "replaced": "would be replaced",
+    "joined": "would be joined",
+    "skipped": "would be skipped",
+    "left out": "would be left out",
 }
+
+_COLUMNS = ("simulation_id", "path", "schema", "action", "reason", "rows")
+"""What a row of a plan or report shows of a simulation."""
 
 
 class _Grouped(click.Command):
@@ -64,14 +74,8 @@ _QUESTIONS = {
 
 @click.command(cls=_Grouped)
 @options.paths
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=options.new_file,
-    help="The experiment database: made if it is new, extended if it exists.",
-)
-@click.option("--experiment-id", help="Register all simulations under this experiment.")
+@options.output("The experiment database: made if it is new, extended if it exists.")
+@options.experiment_id
 @click.option("--name", help="Name of the experiment, if it is new.")
 @click.option("--description", help="Description of the experiment, if it is new.")
 @options.simulation_id
@@ -84,14 +88,7 @@ _QUESTIONS = {
     is_flag=True,
     help="Also merge runs that seem to be running still, as far as they got.",
 )
-@click.option(
-    "--settle",
-    type=float,
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="A run whose status is running counts as ended when it wrote nothing for so long.",
-)
+@options.settle(60.0)
 @options.equal_files
 @options.on_orphan_rows
 @options.on_conflict
@@ -117,108 +114,132 @@ _QUESTIONS = {
     show_default=True,
     help="How the output is written: row by row (attach), page by page (graft), or as it suits.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes; one a core by default.")
+@options.jobs
 @click.option(
     "--archive",
     type=click.Path(file_okay=False, path_type=Path),
     help="Move inputs to this folder once they are merged and verified.",
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Show the whole plan; write nothing.")
-@click.option("-v", "--verbose", is_flag=True, help="List what happens to each simulation.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole plan or report as JSON.")
-def merge(
-    paths: tuple[str, ...],
-    *,
-    dry_run: bool,
-    verbose: bool,
-    quiet: bool,
-    as_json: bool,
-    output: Path,
-    **chosen: Any,
-) -> None:
+@options.dry_run
+@options.form
+def merge(paths: tuple[str, ...], *, dry_run: bool, form: str, output: Path, **chosen: Any) -> None:
     """Merge shards and legacy files into an experiment database.
 
     PATHS are files, folders (searched for SQLite databases, whatever they are called), patterns,
     or - to read paths from standard input, one a line or separated by NUL. They are only read.
     Merging the same files again changes nothing.
-
-    \b
-    Exit codes:
-      0    all merged, or merged already
-      1    nothing merged, the output untouched
-      2    wrong usage
-      3    merged, or merged already, but for some inputs
-      130  interrupted
     """
-    from farm_merge.merge import describe_plan, describe_report, merge_shards, plan_merge
+    from farm_merge.merge import describe_report, merge_shards
 
     if chosen["archive"] and chosen["verify"] == "none":
         raise click.UsageError("--archive moves only what is verified: not with --verify none")
-    words = options.with_stdin(paths)
-    with merge_bar(hidden=quiet or as_json, lines=verbose) as progress:
-        if dry_run:
-            planning = {name: chosen[name] for name in _PLANNING}
-            plan = plan_merge(words, output, progress=progress, **planning)
-        else:
-            report = merge_shards(words, output, progress=progress, **chosen)
     if dry_run:
-        described = describe_plan(plan, for_command_line)
-        if as_json:
-            print_json(described)
-        elif not quiet:
-            _print_plan(described)
-        sys.exit(_exit_code(described["files"]))
-    if as_json:
-        print_json(describe_report(report, for_command_line))
-    elif not quiet:
-        print_merge(report, verbose=verbose)
+        planning = {name: chosen[name] for name in PLANNING}
+        show_plan(options.with_stdin(paths), output, form, **planning)
+    with drawing() as bar:
+        report = merge_shards(
+            options.with_stdin(paths), output, progress=merge_events(bar), **chosen
+        )
+    if form == "table":
+        print_merge(report)
+    else:
+        _print_described(describe_report(report, for_command_line), form)
     sys.exit(_exit_code(report.files))
 
 
-def print_merge(report: MergeReport, *, verbose: bool = False) -> None:
+def show_plan(paths: Iterable[str], output: Path, form: str, **chosen: Any) -> Never:
+    """Print what a merge would do, and exit with what it would exit with.
+
+    Args:
+        paths: Files, folders and patterns.
+        output: The experiment database.
+        form: How it is printed.
+        **chosen: Options of the merge that decide about its plan.
+    """
+    from farm_merge.merge import describe_plan, plan_merge
+
+    with drawing() as bar:
+        plan = plan_merge(paths, output, progress=merge_events(bar), **chosen)
+    described = describe_plan(plan, for_command_line)
+    if form == "table":
+        _print_plan(described)
+    else:
+        _print_described(described, form)
+    sys.exit(_exit_code(described["files"]))
+
+
+def _print_described(described: dict[str, Any], form: str) -> None:
+    """Print a plan or report for programs: all of it as JSON, or a row for each simulation."""
+    if form == "json":
+        print_json(described)
+    else:
+        print_rows(_COLUMNS, _rows(described), form)
+
+
+def _rows(described: dict[str, Any]) -> Iterator[list[Any]]:
+    """Yield what became of each simulation, and of each input that was left out."""
+    for simulation in described["simulations"]:
+        yield [simulation[name] for name in _COLUMNS]
+    for left_out in described["left_out"]:
+        yield [{**left_out, "action": "left out"}.get(name) for name in _COLUMNS]
+
+
+def print_merges(reports: Iterable[MergeReport], form: str) -> None:
+    """Print what one merge after another did, as each is done."""
+    from farm_merge.merge import describe_report
+
+    if form == "table":
+        for report in reports:
+            print_merge(report)
+        return
+    described = (describe_report(report, for_command_line) for report in reports)
+    print_rows(_COLUMNS, chain.from_iterable(map(_rows, described)), form)
+
+
+def print_merge(report: MergeReport) -> None:
     """Print what a merge did, and what became of every file that was found."""
     for left_out in report.left_out:
         where = _where(left_out.path, left_out.simulation_id)
-        echo(f"left out: {where}: {left_out.explained(for_command_line)}", err=True)
-    for note in (*report.notes, *(report.details if verbose else ())):
-        echo(f"note: {for_command_line(note)}", err=True)
-    for before, after in report.archived if verbose else ():
-        echo(f"moved: {before} -> {after}")
+        note(f"{where}: {left_out.explained(for_command_line)}", "left out")
+    for text in (*report.notes, *(report.details if is_verbose() else ())):
+        note(text)
+    for before, after in report.archived if is_verbose() else ():
+        say(f"moved: {before} -> {after}")
     if report.unfinished:
-        echo(f"note: merged with the status running: {_number(report.unfinished, 'run')}", err=True)
+        note(f"merged with the status running: {_number(report.unfinished, 'run')}")
     counts = ", ".join(f"{number:,} {action}" for action, number in report.counts.items())
-    echo(
-        f"{report.output}: {counts or 'nothing merged'}; {report.rows:,} rows in"
-        f" {report.seconds:.2f} s ({report.rows_per_second:,.0f} rows/s)"
-    )
-    echo(_account(report.files))
+    written = ""
+    if report.rows:
+        rate = f" ({report.rows_per_second:,.0f} rows/s)" if report.seconds else ""
+        written = f"; {_number(report.rows, 'row')} in {report.seconds:.2f} s{rate}"
+    say(f"{report.output}: {counts or 'nothing merged'}{written}")
+    say(_account(report.files))
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
     for left_out in plan["left_out"]:
         where = _where(left_out["path"], left_out["simulation_id"])
-        echo(f"to leave out: {where}: {left_out['reason']}")
+        say(f"would be left out: {where}: {left_out['reason']}")
     for outcome in plan["simulations"]:
         tables = ", ".join(f"{table} {rows:,}" for table, rows in outcome["tables"].items())
         where = _where(outcome["path"], outcome["simulation_id"])
         action = _FUTURE.get(outcome["action"], outcome["action"])
-        echo(f"{action}: {where} ({outcome['reason']}; {outcome['schema']}): {tables}")
+        say(f"{action}: {where} ({outcome['reason']}; {outcome['schema']}): {tables}")
     for mapping in plan["mappings"]:
-        echo(f"to rewrite: {_number(mapping['files'], 'file')} like {mapping['first']}")
+        say(f"would be rewritten: {_number(mapping['files'], 'file')} like {mapping['first']}")
         for table in mapping["tables"]:
-            echo(f"  {table['from']} -> {table['to']}: {', '.join(table['columns'])}")
+            say(f"  {table['from']} -> {table['to']}: {', '.join(table['columns'])}")
     for what in ("tables", "columns", "indexes"):
         if added := plan[f"added_{what}"]:
-            echo(f"to add: {what} {', '.join(added)}")
-    for note in (*plan["notes"], *plan["details"]):
-        echo(f"note: {note}")
-    echo(
+            say(f"would be added: {what} {', '.join(added)}")
+    for text in (*plan["notes"], *plan["details"]):
+        say(f"note: {text}")
+    say(
         f"{plan['output']}: would {'grow by' if plan['exists'] else 'get'} {plan['rows']:,} rows;"
         f" at most {plan['bytes_needed']:,} bytes needed, {plan['bytes_free']:,} free."
         " Nothing was written"
     )
-    echo(_account({_FUTURE.get(what, what): number for what, number in plan["files"].items()}))
+    say(_account({_FUTURE.get(what, what): number for what, number in plan["files"].items()}))
 
 
 def _account(files: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Show: exit codes, what an error becomes, bars over long work, and rows as tables."""
+"""Show: what is said and to whom, exit codes, what an error becomes, and rows in their forms."""
 
 from __future__ import annotations
 
@@ -7,41 +7,115 @@ import io
 import json
 import math
 import os
+import signal
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, nullcontext
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from farm_merge.errors import FarmMergeError, for_command_line
+from farm_merge.progress import Bar, is_watched, show_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
-    from tqdm import tqdm
 
     from farm_merge.merge import Progress
-    from farm_merge.progress import ReportCount
 
 __all__ = [
+    "DIFFERENT",
+    "EXIT_CODES",
     "NOTHING_DONE",
     "SOME_LEFT_OUT",
-    "bar",
+    "be_quiet",
+    "be_verbose",
+    "drawing",
+    "draws_bars",
     "echo",
     "exit_on_error",
-    "merge_bar",
+    "is_verbose",
+    "merge_events",
+    "note",
+    "print_done",
     "print_frame",
     "print_json",
     "print_rows",
     "print_table",
-    "sweep_bar",
+    "say",
 ]
 
 NOTHING_DONE = 1
 SOME_LEFT_OUT = 3
-_INTERRUPTED = 130
+DIFFERENT = 4
+_SIGNALLED = 128
+_MACHINE_CODES = frozenset((3, 5, 6, 7, 8, 10, 13, 14))
+"""PERM, BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL and CANTOPEN (https://sqlite.org/rescode.html)"""
+
+EXIT_CODES = {
+    0: "all is done, or was done before",
+    NOTHING_DONE: "nothing is done, for the reason that is printed",
+    2: "wrong usage",
+    SOME_LEFT_OUT: "done, but for some inputs or runs",
+    DIFFERENT: "a check found a difference or damage",
+    _SIGNALLED + signal.SIGINT: "interrupted",
+    _SIGNALLED + signal.SIGTERM: "terminated",
+}
+"""What every command exits with."""
+
+_QUIET, _VERBOSE = f"{__name__}.quiet", f"{__name__}.verbose"
+
+
+def be_quiet(ctx: click.Context) -> None:
+    """Print only errors, and the data that was asked for."""
+    ctx.meta[_QUIET] = True
+
+
+def be_verbose(ctx: click.Context) -> None:
+    """Print more, and at the end how long it took, and with which versions."""
+    ctx.meta[_VERBOSE] = True
+    started = time.perf_counter()
+
+    def took() -> None:
+        from farm_merge import __version__
+        from farm_merge.sqlite import sqlite3
+
+        seconds = time.perf_counter() - started
+        echo(
+            f"{seconds:.2f} s, farm-merge {__version__}, SQLite {sqlite3.sqlite_version}", err=True
+        )
+
+    ctx.find_root().call_on_close(took)
+
+
+def _is_set(key: str) -> bool:
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(key))
+
+
+def is_verbose() -> bool:
+    """Return whether more is to be printed."""
+    return _is_set(_VERBOSE)
+
+
+def draws_bars() -> bool:
+    """Return whether progress is drawn: somebody is looking, and wants to see it."""
+    return is_watched() and not _is_set(_QUIET)
+
+
+def say(message: str) -> None:
+    """Print what was done, for people; a quiet command does not."""
+    if not _is_set(_QUIET):
+        echo(message)
+
+
+def note(message: str, kind: str = "note") -> None:
+    """Print what a reader should know beside the result; a quiet command does not."""
+    if not _is_set(_QUIET):
+        echo(f"{kind}: {for_command_line(message)}", err=True)
 
 
 def echo(message: str, *, err: bool = False) -> None:
@@ -66,14 +140,16 @@ def exit_on_error() -> Iterator[None]:
         sys.exit(NOTHING_DONE)
     except BrokenPipeError:
         raise  # whoever read the output has seen enough; click knows what to do
-    except (OSError, MemoryError, RuntimeError) as exc:
+    except Exception as exc:
         if (reason := _of_the_machine(exc)) is None:
             raise
         echo(f"Error: {reason}", err=True)
         sys.exit(NOTHING_DONE)
-    except KeyboardInterrupt:
-        click.echo("Interrupted; the same command again finishes the job.", err=True)
-        sys.exit(_INTERRUPTED)
+    except KeyboardInterrupt as exc:
+        number = next(iter(exc.args), signal.SIGINT)
+        word = "Interrupted" if number == signal.SIGINT else "Terminated"
+        click.echo(f"{word}; the same command again finishes the job.", err=True)
+        sys.exit(_SIGNALLED + number)
 
 
 def _of_the_machine(error: Exception) -> str | None:
@@ -83,89 +159,57 @@ def _of_the_machine(error: Exception) -> str | None:
         return f"{where}{error.strerror or error}"
     if isinstance(error, MemoryError):
         return "there is not enough memory"
-    return f"no more threads ({error})" if "new thread" in str(error) else None
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _MACHINE_CODES:
+        return f"SQLite cannot read or write a database ({error})"
+    is_for_threads = isinstance(error, RuntimeError) and "new thread" in str(error)
+    return f"no more threads ({error})" if is_for_threads else None
 
 
 @contextmanager
-def bar(unit: str) -> Iterator[ReportCount]:
-    """Yield a callback that draws a bar over so many of so many."""
-    from tqdm import tqdm
-
-    with tqdm(
-        unit=unit if unit == "B" else f" {unit}", unit_scale=unit == "B", leave=False, disable=None
-    ) as progress_bar:
-
-        def show(done: int, total: int) -> None:
-            progress_bar.total = total
-            progress_bar.update(done - progress_bar.n)
-
-        yield show
+def drawing() -> Iterator[Bar | None]:
+    """Yield what draws a bar, if somebody wants to see one."""
+    if not draws_bars():
+        yield None
+        return
+    with Bar() as bar:
+        yield bar
 
 
-@contextmanager
-def merge_bar(*, hidden: bool, lines: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """Yield a callback that draws one bar: over the files inspected, then over the rows copied.
+def merge_events(bar: Bar | None) -> Callable[[Progress], None]:
+    """Return what is called with each event of a merge: it draws, and prints what has to be told.
 
     Args:
-        hidden: Whether nothing is drawn.
-        lines: Whether a line is printed for each simulation as it is merged.
+        bar: What is drawn; None for nothing.
     """
 
-    def write_message(event: Progress, write: Callable[[str], None]) -> None:
+    def write(message: str, *, err: bool = False) -> None:
+        with bar.away() if bar else nullcontext():
+            echo(message, err=err)
+
+    def show(event: Progress) -> None:
         if event.phase == "wait":
-            echo(f"Waiting: {event.message}", err=True)
-        elif lines and event.message and not hidden:
+            write(f"Waiting: {event.message}", err=True)
+        elif event.message and is_verbose() and not _is_set(_QUIET):
             write(event.message)
+        if bar is not None:
+            show_event(bar, event)
 
-    if hidden or not sys.stderr.isatty():
-        yield lambda event: write_message(event, echo)
-        return
-    # A tenth of a small merge's time, so it is imported where a bar is seen.
-    from tqdm import tqdm
-
-    # A thread that watches the bar would keep the merge from forking its workers.
-    tqdm.monitor_interval = 0
-    with tqdm(unit=" files", leave=False) as progress_bar:
-
-        def write(message: str) -> None:
-            with tqdm.external_write_mode():
-                echo(message)
-
-        def show(event: Progress) -> None:
-            write_message(event, write)
-            if event.phase not in {"wait", "plan"}:
-                _advance(progress_bar, event)
-
-        yield show
-
-
-def _advance(progress_bar: tqdm[Never], event: Progress) -> None:
-    if event.phase == "copy" and progress_bar.unit != " rows":
-        progress_bar.unit, progress_bar.unit_scale = " rows", True
-        progress_bar.reset()
-    progress_bar.total = event.total
-    progress_bar.set_description(event.phase, refresh=False)
-    progress_bar.update(event.done - progress_bar.n)
-
-
-@contextmanager
-def sweep_bar() -> Iterator[Callable[..., None]]:
-    """Yield a callback that draws a bar over the runs of a sweep, those that failed among them."""
-    from tqdm import tqdm
-
-    with tqdm(unit=" runs", desc="simulate", disable=None) as progress_bar:
-
-        def show(done: int, failed: int, total: int, *_: object) -> None:
-            progress_bar.total = total
-            progress_bar.set_postfix(failed=failed, refresh=False)
-            progress_bar.update(done + failed - progress_bar.n)
-
-        yield show
+    return show
 
 
 def print_json(value: object) -> None:
     """Print plain data as JSON."""
     click.echo(json.dumps(value, default=str, indent=2))
+
+
+def print_done(message: str, form: str, **facts: object) -> None:
+    """Print what was done: a sentence for people, its facts for programs."""
+    if form == "table":
+        say(message)
+    elif form == "json":
+        print_json(facts)
+    else:
+        print_rows(list(facts), [list(facts.values())], form)
 
 
 def print_frame(frame: pd.DataFrame, form: str) -> None:
@@ -175,22 +219,36 @@ def print_frame(frame: pd.DataFrame, form: str) -> None:
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str) -> None:
-    """Print rows as a table, as CSV, or as a JSON array of objects."""
-    if form == "json":
-        start = "[\n"
-        for row in rows:
-            values = dict(zip(columns, map(_jsonable, row), strict=True))
-            click.echo(f"{start}{json.dumps(values)}", nl=False)
-            start = ",\n"
-        click.echo("[]" if start == "[\n" else "\n]")
-        return
-    if form == "csv":
-        for row in chain((columns,), rows):
-            line = io.StringIO()
-            csv.writer(line, lineterminator="\n").writerow(map(_plain, row))
-            click.echo(line.getvalue(), nl=False)
-        return
-    print_table(columns, (dict(zip(columns, row, strict=True)) for row in rows))
+    """Print rows in one of the forms that `--format` offers; all but a table as they come."""
+    match form:
+        case "json":
+            _print_array(columns, rows)
+        case "jsonl":
+            for row in rows:
+                click.echo(json.dumps(_object(columns, row), default=str))
+        case "csv":
+            for row in chain((columns,), rows):
+                line = io.StringIO()
+                csv.writer(line, lineterminator="\n").writerow(map(_plain, row))
+                click.echo(line.getvalue(), nl=False)
+        case "md":
+            for row in chain((columns, ["---"] * len(columns)), rows):
+                cells = (_cell(value).replace("|", "\\|").replace("\n", " ") for value in row)
+                click.echo(f"| {' | '.join(cells)} |")
+        case _:
+            print_table(columns, (dict(zip(columns, row, strict=True)) for row in rows))
+
+
+def _print_array(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    start = "[\n"
+    for row in rows:
+        click.echo(f"{start}{json.dumps(_object(columns, row), default=str)}", nl=False)
+        start = ",\n"
+    click.echo("[]" if start == "[\n" else "\n]")
+
+
+def _object(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(columns, map(_jsonable, row), strict=True))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,23 @@ import click
 
 from farm_merge.cli import options
 from farm_merge.cli.merge import print_merge
-from farm_merge.cli.show import SOME_LEFT_OUT, merge_bar, print_table, sweep_bar
+from farm_merge.cli.show import (
+    SOME_LEFT_OUT,
+    drawing,
+    merge_events,
+    note,
+    print_json,
+    print_rows,
+    print_table,
+    say,
+)
+from farm_merge.errors import for_command_line
+from farm_merge.progress import show_runs
 
 if TYPE_CHECKING:
-    from farm_merge.sweep import Engine, Outlook, SweepReport
+    from collections.abc import Sequence
+
+    from farm_merge.sweep import Engine, Failure, Outlook, SweepReport
 
 __all__ = ["COMMANDS"]
 
@@ -32,13 +46,8 @@ def _part(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 @click.command()
 @click.argument("sweep_file", type=options.existing_file)
-@click.option(
-    "-o",
-    "--output",
-    type=options.new_file,
-    default=Path("exp.db"),
-    show_default=True,
-    help="The experiment database.",
+@options.output(
+    "The experiment database: made if it is new, extended if it exists.", default=Path("exp.db")
 )
 @click.option(
     "--shards",
@@ -47,7 +56,7 @@ def _part(_context: click.Context, _option: click.Parameter, text: str | None) -
     show_default=True,
     help="The folder for the shards.",
 )
-@click.option("-j", "--workers", type=click.IntRange(1), help="Processes; one a core by default.")
+@options.jobs
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long a run may take.")
 @click.option("--retries", type=click.IntRange(0), help="How often a failed run is tried again.")
 @click.option("--max-failures", type=click.IntRange(1), help="Stop when so many runs have failed.")
@@ -64,9 +73,10 @@ def _part(_context: click.Context, _option: click.Parameter, text: str | None) -
     show_default=True,
     help="What spreads the runs.",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster that is there.")
+@options.scheduler
 @options.on_conflict
 @options.dry_run
+@options.form
 def sweep(
     sweep_file: Path,
     *,
@@ -75,21 +85,15 @@ def sweep(
     fail_fast: bool,
     engine_name: Engine,
     scheduler: str | None,
+    jobs: int | None,
     dry_run: bool,
+    form: str,
     **chosen: Any,
 ) -> None:
     """Simulate every run of a sweep in parallel, merge the shards, and show what came out.
 
     Runs that are there already, with the same parameters, are not run again. Those that failed
     are recorded in the database, and tried again by the same command.
-
-    \b
-    Exit codes:
-      0    all runs are there, and merged
-      1    nothing was run, or the merge was not possible
-      2    wrong usage
-      3    some runs failed
-      130  interrupted
     """
     from farm_merge.sweep import engine, load_sweep, plan_sweep, run_sweep, summarize
 
@@ -97,72 +101,94 @@ def sweep(
         chosen["max_failures"] = 1
     plan = load_sweep(sweep_file)
     if dry_run:
-        _print_outlook(plan_sweep(plan, shards, output, workers=chosen["workers"]))
+        _print_outlook(plan_sweep(plan, shards, output, workers=jobs), form)
         return
     with (
-        engine(engine_name, workers=chosen["workers"], scheduler=scheduler) as executor,
-        sweep_bar() as runs,
-        merge_bar(hidden=False) as merged,
+        engine(engine_name, workers=jobs, scheduler=scheduler) as executor,
+        drawing() as bar,
     ):
         report = run_sweep(
             plan,
             shards,
             output,
             executor=executor,
-            progress=runs,
-            merge_progress=merged,
+            workers=jobs,
+            progress=partial(show_runs, bar) if bar else None,
+            merge_progress=merge_events(bar),
             **chosen,
         )
-    if summary := summarize(output, plan):
-        print_table(list(summary[0]), summary[:_MOST_SHOWN])
-    if len(summary) > _MOST_SHOWN:
-        click.echo(f"… and {len(summary) - _MOST_SHOWN:,} other parameter sets")
-    for note in report.notes:
-        click.echo(f"note: {note}", err=True)
-    _print_failures(report)
-    print_merge(report.merge)
+    summary = summarize(output, plan)
+    if form == "table":
+        _print_some(summary, "other parameter sets")
+        for text in report.notes:
+            note(text)
+        _print_failures(report)
+        print_merge(report.merge)
+    elif form == "json":
+        print_json(_described(report, summary))
+    else:
+        columns = list(dict.fromkeys(name for row in summary for name in row))
+        print_rows(columns, ([row.get(name) for name in columns] for row in summary), form)
     sys.exit(SOME_LEFT_OUT if report.failed else 0)
 
 
-def _print_outlook(outlook: Outlook) -> None:
-    """Print what would be run, and how long that takes."""
-    for note in outlook.notes:
-        click.echo(f"note: {note}", err=True)
-    rows = [
-        {"run": run.simulation_id, "seed": run.seed, **run.parameters}
-        for run in outlook.due[:_MOST_SHOWN]
-    ]
+def _described(report: SweepReport, summary: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a sweep did as plain data."""
+    from farm_merge.merge import describe_report
+
+    return {
+        "completed": [run.simulation_id for run in report.completed],
+        "present": [run.simulation_id for run in report.present],
+        "failed": [_failure(it) for it in report.failed],
+        "not_run": report.not_run,
+        "notes": report.notes,
+        "summary": summary,
+        "merge": describe_report(report.merge, for_command_line),
+    }
+
+
+def _print_some(rows: Sequence[dict[str, Any]], others: str) -> None:
+    """Print the first of some rows, and how many others there are."""
     if rows:
-        print_table(list(rows[0]), rows)
-    if len(outlook.due) > _MOST_SHOWN:
-        click.echo(f"… and {len(outlook.due) - _MOST_SHOWN:,} others")
+        print_table(list(rows[0]), rows[:_MOST_SHOWN])
+    if len(rows) > _MOST_SHOWN:
+        say(f"… and {len(rows) - _MOST_SHOWN:,} {others}")
+
+
+def _print_outlook(outlook: Outlook, form: str) -> None:
+    """Print what would be run, and how long that takes."""
+    for text in outlook.notes:
+        note(text)
+    rows = [{"run": run.simulation_id, "seed": run.seed, **run.parameters} for run in outlook.due]
+    if form != "table":
+        columns = list(rows[0]) if rows else ["run", "seed"]
+        print_rows(columns, (list(row.values()) for row in rows), form)
+        return
+    _print_some(rows, "others")
     judged = f", judged by {outlook.judged:,} runs"
-    time = "an unknown time" if outlook.seconds is None else f"about {outlook.seconds:,.0f} s"
+    time = "" if outlook.seconds is None else f", in about {outlook.seconds:,.0f} s"
     size = "" if outlook.bytes is None else f"; all shards about {outlook.bytes:,} bytes"
-    click.echo(
-        f"{len(outlook.due):,} of {len(outlook.runs):,} runs would be simulated, in {time}"
+    say(
+        f"{len(outlook.due):,} of {len(outlook.runs):,} runs would be simulated{time}"
         f"{size}{judged if outlook.judged else ''}. Nothing was run"
     )
 
 
 def _print_failures(report: SweepReport) -> None:
     """Print the runs that failed as a table, and how many were not tried."""
-    rows = [
-        {
-            "failed": failure.run.simulation_id,
-            "stage": failure.stage,
-            "seconds": failure.seconds,
-            "attempts": failure.attempts,
-            "reason": failure.reason.partition("\n")[0],
-        }
-        for failure in report.failed[:_MOST_SHOWN]
-    ]
-    if rows:
-        print_table(list(rows[0]), rows)
-    if len(report.failed) > _MOST_SHOWN:
-        click.echo(f"… and {len(report.failed) - _MOST_SHOWN:,} others that failed")
+    _print_some([_failure(it) for it in report.failed], "others that failed")
     if report.not_run:
-        click.echo(f"{report.not_run:,} runs were not run", err=True)
+        note(f"{report.not_run:,} runs were not run")
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "failed": failure.run.simulation_id,
+        "stage": failure.stage,
+        "seconds": failure.seconds,
+        "attempts": failure.attempts,
+        "reason": failure.reason.partition("\n")[0],
+    }
 
 
 COMMANDS = (sweep,)

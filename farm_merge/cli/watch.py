@@ -10,30 +10,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farm_merge.cli import options
-from farm_merge.cli.merge import print_merge
+from farm_merge.cli.interrupt import on_signal
+from farm_merge.cli.merge import print_merges, show_plan
 from farm_merge.cli.show import SOME_LEFT_OUT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from farm_merge.merge import MergeReport
 
 __all__ = ["COMMANDS"]
 
 
 @click.command()
 @options.paths
-@click.option(
-    "-o", "--output", required=True, type=options.new_file, help="The experiment database."
-)
-@click.option("--experiment-id", help="Register all simulations under this experiment.")
+@options.output("The experiment database: made if it is new, extended if it exists.")
+@options.experiment_id
 @options.on_conflict
-@click.option(
-    "--settle",
-    type=click.FloatRange(0),
-    default=2.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For how long a file must not have changed.",
-)
+@options.settle(2.0)
 @click.option(
     "--interval",
     type=click.FloatRange(0, min_open=True),
@@ -43,23 +38,31 @@ __all__ = ["COMMANDS"]
     help="Time between two looks.",
 )
 @click.option("--until", type=click.IntRange(1), metavar="N", help="End with so many simulations.")
-def watch(paths: tuple[str, ...], output: Path, **chosen: Any) -> None:
+@options.dry_run
+@options.form
+def watch(paths: tuple[str, ...], *, output: Path, dry_run: bool, form: str, **chosen: Any) -> None:
     """Merge shards as they appear, from simulations that something else has started.
 
     PATHS are files, folders and patterns, which may match nothing yet. A file is merged when it
     has settled. Ctrl-C or SIGTERM ends the watch after the merge that goes on; started again, it
-    goes on where it was.
+    goes on where it was. With --dry-run, it looks once.
     """
     from farm_merge.sweep.watch import watch_shards
 
+    if dry_run:
+        planning = {name: chosen[name] for name in ("on_conflict", "settle")}
+        show_plan(paths, output, form, on_bad_shard="skip", **planning)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    on_signal((signal.SIGINT, signal.SIGTERM), lambda _: stop.set())
     left_out: set[Path] = set()
-    for report in watch_shards(paths, output, stop=stop, **chosen):
-        left_out |= {left.path for left in report.left_out}
-        left_out -= set(report.in_output)
-        print_merge(report)
+
+    def reports() -> Iterator[MergeReport]:
+        for report in watch_shards(paths, output, stop=stop, **chosen):
+            left_out.update(left.path for left in report.left_out)
+            left_out.difference_update(report.in_output)
+            yield report
+
+    print_merges(reports(), form)
     sys.exit(SOME_LEFT_OUT if left_out else 0)
 
 

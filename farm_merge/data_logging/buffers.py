@@ -25,7 +25,7 @@ class Buffers:
     Args:
         connect: Returns where to write; in autocommit mode, as transactions are this class's own.
         simulation_id: The simulation that all rows belong to.
-        hint: What to do when they cannot be written.
+        make_room: Tries to, when the database is full, and returns whether it could.
         refused: Counts the rows that SQLite refuses.
 
     Attributes:
@@ -39,7 +39,7 @@ class Buffers:
         self,
         connect: Callable[[], sqlite3.Connection],
         simulation_id: str,
-        hint: str,
+        make_room: Callable[[], bool],
         refused: Refusals,
     ) -> None:
         self.tables = ModelTables(connect, simulation_id)
@@ -48,7 +48,7 @@ class Buffers:
         self.added: dict[str, tuple[str, ...]] = dict.fromkeys(COLUMNS, ())
         self._connect = connect
         self._simulation_id = simulation_id
-        self._hint = hint
+        self._make_room = make_room
         self._refused = refused
         self._inserts = {
             table: insert_statement(table, columns) for table, columns in COLUMNS.items()
@@ -175,9 +175,12 @@ class Buffers:
         try:
             self._write()
         except sqlite3.Error as exc:
+            if _is_full(exc) and self._make_room():
+                self.flush()
+                return
             raise OutputError(
                 f"simulation {self._simulation_id!r}: {self.held} rows could not be written and"
-                f" are still held ({exc}){self._hint}"
+                f" are still held ({exc})"
             ) from exc
         for held in (*self._rows.values(), self._deaths, self._replaced_steps):
             held.clear()
@@ -200,3 +203,7 @@ class Buffers:
                 self._deaths,
             )
             self.tables.write(connection)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL

@@ -66,7 +66,7 @@ class DataLogger:
         simulation_id: The simulation that all rows belong to.
         buffer_size: Rows that are held before they are written.
         commit_interval: After how many seconds they are written in any case.
-        hint: What to do when they cannot be written.
+        make_room: Tries to, when the database is full, and returns whether it could.
 
     Attributes:
         simulation_id: The simulation that all rows belong to.
@@ -86,13 +86,13 @@ class DataLogger:
         *,
         buffer_size: int,
         commit_interval: float,
-        hint: str = "",
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self.simulation_id = simulation_id
         self.refused = Refusals()
         self._buffer_size = buffer_size
         self._commit_interval = commit_interval
-        self._buffers = Buffers(connect, simulation_id, hint, self.refused)
+        self._buffers = Buffers(connect, simulation_id, make_room, self.refused)
         self._last_flush = time.monotonic()
         self._last_step = self._buffers.last_step()
         self._agents = self._buffers.stored_agents()
@@ -418,12 +418,42 @@ class DataLogger:
             if any(len(row) != len(columns) for row in taken):
                 raise InvalidRecordError(f"table {table}: a row has not {len(columns)} values")
             by_column = dict(zip(columns, zip(*taken, strict=True), strict=bool(taken)))
-        if taken:
-            try:
-                self._add_rows(table, by_column, key, len(taken))
-            except InvalidRecordError:
-                self.refused.rows["log_many"] += len(taken) - 1  # one is counted as any call is
-                raise
+        self._add_many("log_many", table, by_column, key, len(taken))
+
+    @_taking
+    def log_columns(
+        self, table: str, columns: Mapping[str, Sequence[Any]], *, key: str | Sequence[str] = ()
+    ) -> None:
+        """Log rows of a table of the model's own that are there by column, as `log_many` does.
+
+        Args:
+            table: Its name.
+            columns: The values of each column, as many of each.
+            key: The columns that tell the rows of a simulation apart.
+
+        Raises:
+            InvalidRecordError: If a name or a value does not fit; none of the rows is logged then.
+        """
+        numbers = {len(values) for values in columns.values()}
+        if len(numbers) > 1:
+            raise InvalidRecordError(f"table {table}: its columns are not equally long")
+        self._add_many("log_columns", table, dict(columns), key, *numbers or (0,))
+
+    def _add_many(
+        self,
+        method: str,
+        table: str,
+        columns: dict[str, Sequence[Any]],
+        key: str | Sequence[str],
+        number: int,
+    ) -> None:
+        if not number:
+            return
+        try:
+            self._add_rows(table, columns, key, number)
+        except InvalidRecordError:
+            self.refused.rows[method] += number - 1  # one is counted as any call is
+            raise
 
     def _add_rows(
         self,

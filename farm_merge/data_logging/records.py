@@ -1,19 +1,21 @@
 """Records: which columns a logger's rows have, and what their values become on the way.
 
 NumPy scalars become Python's by their type, since SQLite would store `int64`, `float32` and
-`bool_` as BLOBs. A NaN in a column that may be NULL is stored as NULL: SQLite knows no NaN.
+`bool_` as BLOBs. A NaN in a column that may be NULL is stored as NULL: SQLite knows no NaN. Nor
+does JSON, where it is null, and an infinity its name.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import InvalidRecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "AGENT_STATE",
@@ -31,6 +33,7 @@ __all__ = [
     "as_step",
     "as_value",
     "insert_statement",
+    "json_text",
 ]
 
 AGENT_STATE = (
@@ -114,6 +117,11 @@ _KNOWN_METRICS = frozenset(METRICS)
 _TEXT = frozenset({str})
 _NUMBERS = frozenset({int, float, bool, type(None)})
 _PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
+
+_PYTHONS_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity')
+"""Texts, and what Python writes into JSON that is none."""
+
+_AS_JSON = {"NaN": "null", "Infinity": '"Infinity"', "-Infinity": '"-Infinity"'}
 
 
 def insert_statement(table: str, columns: Sequence[str]) -> str:
@@ -253,9 +261,26 @@ def as_json(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     try:
-        return json.dumps(value, default=_json_plain)
+        return json_text(value, _json_plain)
     except (TypeError, ValueError) as exc:
         raise InvalidRecordError(f"cannot be stored as JSON: {value!r} ({exc})") from exc
+
+
+def json_text(value: Any, default: Callable[[Any], Any]) -> str:
+    """Return JSON that everything can read: NaN is null in it, an infinity its name.
+
+    Args:
+        value: What to write.
+        default: Makes something plain of what JSON does not know.
+
+    Raises:
+        TypeError, ValueError: If JSON has no such value.
+    """
+    try:
+        return json.dumps(value, default=default, allow_nan=False)
+    except ValueError:
+        text = json.dumps(value, default=default)
+    return _PYTHONS_JSON.sub(lambda found: _AS_JSON.get(found[0], found[0]), text)
 
 
 def _json_plain(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from farm_merge.errors import OutputError
 from farm_merge.merge.tables.structure import is_ours, read_structure
-from farm_merge.publish import settle
+from farm_merge.progress import silent
+from farm_merge.publish import building, locked, new_output, settle, workshop
 from farm_merge.schema import (
     DATA_TABLES,
     EXPERIMENT_MARK,
@@ -53,7 +54,8 @@ def open_database(
 ) -> sqlite3.Connection:
     """Open a database of today's schema for writing; make it where it does not exist.
 
-    Safe from several processes at once: one of them makes the schema, the others wait for it.
+    Safe from several processes at once: one of them makes it, the others wait for that; so does a
+    simulation for a merge that makes the same experiment database.
 
     Args:
         path: The file; its folder is made.
@@ -65,12 +67,19 @@ def open_database(
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if experiment and not path.exists():
+            _make_experiment(path)
+        # The schema itself is not synced where nothing is. A file that is there is looked at first.
+        is_free = not path.exists() and settings.pragmas()["journal_mode"] != "WAL"
         connection = connect(file_uri(path), timeout=settings.busy_timeout_ms / 1000)
         try:
+            if is_free:
+                _set_pragmas(connection, settings)
             _require_schema(path, connection, EXPERIMENT_MARK if experiment else SHARD_MARK)
             if experiment:
                 mark_as_experiment(connection)
-            _set_pragmas(connection, settings)
+            if not is_free:
+                _set_pragmas(connection, settings)
         except BaseException:
             connection.close()
             raise
@@ -103,6 +112,15 @@ def open_session(uri: str, prepare: Iterable[str] = ()) -> Session:
 
     engine = create_engine("sqlite://", module=sqlite3, creator=connect_anew, poolclass=NullPool)
     return OrmSession(engine, expire_on_commit=False)  # what was read outlives its session
+
+
+def _make_experiment(path: Path) -> None:
+    """Make an experiment database as a merge does: under its lock, and nobody sees it half made."""
+    with locked(path, silent), workshop(path) as folder:
+        if path.exists():  # another process was faster
+            return
+        with new_output(path, folder) as partial, building(partial) as connection:
+            create_schema(connection, mark=EXPERIMENT_MARK)
 
 
 def _require_schema(path: Path, connection: sqlite3.Connection, mark: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from farm_merge.database.opening import naming
 from farm_merge.database.registry import end_simulation, report_refusals
 from farm_merge.merge import merge_shards
-from farm_merge.progress import silent
+from farm_merge.progress import counting, is_watched, silent
 from farm_merge.publish import locked, publish_new, read_output, require_usable, workshop
 from farm_merge.schema import DATA_TABLES, mark_as_experiment
 from farm_merge.sqlite import connect, file_uri
@@ -57,6 +57,7 @@ def persist(
         require_usable(output)
         with workshop(output) as folder:
             partial = folder / "partial"
+            partial.touch()  # as the umask says; SQLite would let its owner alone write it
             with closing(connect(file_uri(partial))) as disk:
                 _copy(source, disk, show_progress=show_progress)
                 _keep(disk, tables)
@@ -70,15 +71,10 @@ def persist(
 
 
 def _copy(source: sqlite3.Connection, disk: sqlite3.Connection, *, show_progress: bool) -> None:
-    from tqdm import tqdm
-
-    with tqdm(
-        unit=" pages", desc="persist", leave=False, disable=None if show_progress else True
-    ) as bar:
+    with counting(show_progress and is_watched(), "persist", "pages") as report:
 
         def show(_: int, remaining: int, total: int) -> None:
-            bar.total = total
-            bar.update(total - remaining - bar.n)
+            report(total - remaining, total)
 
         source.backup(disk, pages=_PAGES_AT_ONCE, progress=show)
 

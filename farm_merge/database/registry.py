@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.data_logging.records import json_text
 from farm_merge.errors import FarmMergeError, SimulationExistsError
 from farm_merge.schema import now
 from farm_merge.sqlite import sqlite3
@@ -108,4 +109,4 @@ def report_refusals(
 
 def stored_json(value: Mapping[str, Any]) -> str:
     """Return JSON as the registry stores it; what JSON does not know becomes text."""
-    return json.dumps(dict(value), default=str)
+    return json_text(dict(value), str)

@@ -47,7 +47,6 @@ class SimulationWriter:
         parameters: What is stored with the simulation; the configuration by default.
         seed: What its randomness starts from; that of the configuration or parameters by default.
         resume: Go on with a simulation that is there.
-        hint: What to do when rows cannot be written.
 
     Attributes:
         simulation_id: Which simulation this is.
@@ -76,7 +75,6 @@ class SimulationWriter:
         parameters: Mapping[str, Any] | None = None,
         seed: int | None = None,
         resume: bool = False,
-        hint: str = "",
     ) -> None:
         self.simulation_id = simulation_id
         self.config = config
@@ -103,7 +101,7 @@ class SimulationWriter:
                 simulation_id,
                 buffer_size=chosen.buffer_size,
                 commit_interval=chosen.commit_interval_seconds,
-                hint=hint,
+                make_room=self._make_room,
             )
 
     @property
@@ -229,6 +227,10 @@ class SimulationWriter:
     def _report_refusals(self) -> None:
         if self.logger.refused:
             report_refusals(self._connection, self.simulation_id, self.logger.refused.rows)
+
+    def _make_room(self) -> bool:
+        """Make room in a database that is full; return whether that was possible."""
+        return False
 
     def _release(self) -> None:
         """Let go of what this object alone holds."""

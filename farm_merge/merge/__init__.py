@@ -29,6 +29,7 @@ from farm_merge.merge.plan.describe import (
 )
 from farm_merge.merge.plan.plan import Action, LeftOut, Outcome, Plan
 from farm_merge.merge.write.report import MergeReport, describe_report
+from farm_merge.progress import phases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +78,7 @@ def merge_shards(
     engine: Engine = "auto",
     jobs: int | None = None,
     archive: str | PathLike[str] | None = None,
-    progress: ReportProgress | None = None,
+    progress: ReportProgress | bool | None = None,
 ) -> MergeReport:
     """Merge shards and legacy files into an experiment database, new or existing.
 
@@ -129,7 +130,7 @@ def merge_shards(
         jobs: Processes or threads that read, rewrite and write; one a core by default.
         archive: A folder to which inputs are moved once all of their simulations are in the
             output.
-        progress: Called as the work goes on.
+        progress: Called as the work goes on; True draws a bar.
 
     Raises:
         InvalidOptionError: If an option has a value that it does not know.
@@ -158,7 +159,8 @@ def merge_shards(
         jobs=jobs,
         archive=None if archive is None else Path(archive),
     )
-    return merge(tuple(paths), Path(output), options, progress or _silent)
+    with phases(progress) as report:
+        return merge(tuple(paths), Path(output), options, report)
 
 
 def plan_merge(
@@ -178,7 +180,7 @@ def plan_merge(
     on_duplicate_row: OnDuplicateRow = "error",
     on_orphan_rows: OnOrphanRows = "keep",
     jobs: int | None = None,
-    progress: ReportProgress | None = None,
+    progress: ReportProgress | bool | None = None,
 ) -> Plan:
     """Decide what `merge_shards` would do, and write nothing; all inputs are read whole.
 
@@ -198,7 +200,7 @@ def plan_merge(
         on_duplicate_row: As for `merge_shards`.
         on_orphan_rows: As for `merge_shards`.
         jobs: As for `merge_shards`.
-        progress: Called as the work goes on.
+        progress: Called as the work goes on; True draws a bar.
 
     Raises:
         InvalidOptionError, ShardError, ConflictError, OutputError: As `merge_shards` does.
@@ -218,11 +220,5 @@ def plan_merge(
         on_orphan_rows=on_orphan_rows,
         jobs=jobs,
     )
-    with TemporaryDirectory(prefix="farm-merge-") as folder:
-        return make_plan(
-            tuple(paths), Path(output), options, Path(folder), progress or _silent, briefly=False
-        )
-
-
-def _silent(_: Progress) -> None:
-    """Report to nobody."""
+    with TemporaryDirectory(prefix="farm-merge-") as folder, phases(progress) as report:
+        return make_plan(tuple(paths), Path(output), options, Path(folder), report, briefly=False)

@@ -28,17 +28,20 @@ from farm_merge.merge.plan.recognize import doubles
 from farm_merge.merge.plan.rules import Rules
 from farm_merge.merge.plan.target import make_target
 from farm_merge.merge.tables.content import differing_tables, lacking_tables
+from farm_merge.merge.tables.cost import is_affordable
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.compare import side_by_side
+from farm_merge.progress import counting
 from farm_merge.publish import read_output, require_usable
 from farm_merge.sqlite import quoted, sqlite3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from os import PathLike
 
     from farm_merge.merge.inputs.input import Input
     from farm_merge.merge.plan.output import Output
+    from farm_merge.progress import ReportCount
 
 __all__ = ["Audit", "audit"]
 
@@ -77,7 +80,7 @@ def audit(
     equal_files: EqualFiles | None = None,
     on_duplicate_row: OnDuplicateRow = "error",
     on_orphan_rows: OnOrphanRows = "keep",
-    progress: Callable[[int, int], None] | None = None,
+    progress: ReportCount | bool | None = None,
 ) -> Audit:
     """Check an experiment database: its health, its references, its ledger, and its content.
 
@@ -94,7 +97,7 @@ def audit(
         equal_files: What files with equal bytes were taken for, as for `merge_shards`.
         on_duplicate_row: Which of several rows with one key was carried.
         on_orphan_rows: What became of rows that belong to none of several simulations.
-        progress: Called with the number of shards compared, and of all.
+        progress: Called with the number of shards compared, and of all; True draws a bar.
 
     Raises:
         InvalidOptionError: If an option has a value that it does not know.
@@ -117,9 +120,16 @@ def audit(
     require_usable(output)
     try:
         before = look_at_output(output)
+        if before.structure and not is_affordable(before.structure):
+            raise OutputError(
+                "has computed columns or indexes that may take very long to check",
+                path=output,
+                remedy=f"merge it into one without: farm-merge {output} -o NEW.db",
+            )
         counted, problems, notes = _check(before)
         paths = find_inputs(shards, output=output).files
-        compared, differences = _compare(before, paths, rules, options, progress or _silent)
+        with counting(progress, "verify", "files") as report:
+            compared, differences = _compare(before, paths, rules, options, report)
     except sqlite3.DatabaseError as exc:
         raise OutputError(f"damaged, SQLite cannot read it ({exc})", path=output) from exc
     return Audit(
@@ -130,10 +140,6 @@ def audit(
         (*problems, *differences),
         tuple(notes),
     )
-
-
-def _silent(_done: int, _total: int) -> None:
-    """Report to nobody."""
 
 
 def _check(output: Output) -> tuple[int, list[str], list[str]]:
@@ -189,7 +195,7 @@ def _compare(
     paths: tuple[Path, ...],
     rules: Rules,
     options: Options,
-    progress: Callable[[int, int], None],
+    report: ReportCount,
 ) -> tuple[int, list[str]]:
     """Compare shards with the output, one by one; return how many simulations, and the problems."""
     compared, problems = 0, []
@@ -211,7 +217,7 @@ def _compare(
                         f"{path} [{simulation_id}]: differs from {output.path} in"
                         f" {', '.join(differing)}"
                     )
-            progress(number, len(paths))
+            report(number, len(paths))
     return compared, problems
 
 

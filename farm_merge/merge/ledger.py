@@ -309,12 +309,14 @@ def read_digests(connection: sqlite3.Connection) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if digest}
 
 
-def keep_digest(connection: sqlite3.Connection, simulation_id: str, digest: str) -> bool:
-    """Keep the digest of a simulation's content; return whether it has an entry to keep it in."""
+def keep_digest(connection: sqlite3.Connection, simulation_id: str, digest: str | None) -> bool:
+    """Keep the digest of a simulation's content, or none; return whether it has an entry."""
+    change = "json_remove(choices, '$.' || :key)"
+    if digest is not None:
+        change = "json_set(choices, '$.' || :key, :digest)"
     changed = connection.execute(
-        f"UPDATE main.{LEDGER} SET choices = json_set(choices, '$.' || ?, ?)"
-        " WHERE simulation_id = ?",
-        (_DIGEST, digest, simulation_id),
+        f"UPDATE main.{LEDGER} SET choices = {change} WHERE simulation_id = :id",
+        {"key": _DIGEST, "digest": digest, "id": simulation_id},
     ).rowcount
     return bool(changed)
 

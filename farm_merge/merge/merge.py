@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import DamagedGraftError
@@ -20,18 +21,17 @@ from farm_merge.merge.plan.plan import decide
 from farm_merge.merge.plan.recognize import needed_whole
 from farm_merge.merge.plan.rules import Rules
 from farm_merge.merge.write.append import is_worth_appending
-from farm_merge.merge.write.archive import archive_inputs, finish_moves
+from farm_merge.merge.write.archive import archive_inputs, archived_before, finish_moves
 from farm_merge.merge.write.compare import ContentComparison
 from farm_merge.merge.write.fit import fitting_target, without_idle_tables
 from farm_merge.merge.write.graft import may_be_grafted
 from farm_merge.merge.write.report import MergeReport
 from farm_merge.merge.write.write import write_plan
-from farm_merge.publish import locked, require_experiment, workshop, writing
+from farm_merge.publish import left_by_others, locked, require_experiment, workshop, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
-    from pathlib import Path
 
     from farm_merge.merge.inputs.file import InputFile
     from farm_merge.merge.options import Options, ReportProgress
@@ -51,8 +51,12 @@ def merge(
         report(Progress("wait", 0, 0, f"{output} is held by {holder}"))
 
     with writing(output), locked(output, wait), workshop(output) as folder:
+        notes: tuple[str, ...] = ()
         if options.archive:
             finish_moves(find_inputs(paths, output=output).others, options.archive)
+            paths, notes = _still_there(paths, output, options.archive)
+            if not paths:
+                return MergeReport(output, (), (), (), notes, (), time.perf_counter() - started)
         try:
             plan, written = _plan_and_write(paths, output, options, folder, report)
         except DamagedGraftError as exc:
@@ -63,7 +67,23 @@ def merge(
         merged = MergeReport.of(plan, written.simulations, written.left_out)
         if options.archive:
             merged = replace(merged, archived=archive_inputs(merged.in_output, options.archive))
-    return replace(merged, seconds=time.perf_counter() - started)
+    notes = (*merged.notes, *notes, *left_by_others(output))
+    return replace(merged, notes=notes, seconds=time.perf_counter() - started)
+
+
+def _still_there(
+    paths: Sequence[str | PathLike[str]], output: Path, archive: Path
+) -> tuple[Sequence[str | PathLike[str]], tuple[str, ...]]:
+    """Return inputs without those that were merged and archived before, and a note on each."""
+    if not output.exists():
+        return paths, ()
+    require_experiment(output)
+    done = archived_before(paths, look_at_output(output).ledger, archive)
+    notes = (
+        f"{path}: all was merged and archived before; {archive} has {number:,} files of it"
+        for path, number in done.items()
+    )
+    return [path for path in paths if Path(path) not in done], tuple(notes)
 
 
 def _plan_and_write(

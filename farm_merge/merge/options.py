@@ -54,7 +54,8 @@ class Progress:
     Attributes:
         phase: "wait", "inspect", "plan", "copy" or "verify".
         done: Files inspected, or rows copied.
-        total: Files to inspect, or rows to copy.
+        total: Files to inspect, or rows to copy; judged by the size of the files until all rows
+            are counted.
         message: What just happened, as a sentence.
     """
 

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from farm_merge.mesa.batch import Batch, batch_run
 from farm_merge.mesa.recorder import Recorder, record
+from farm_merge.mesa.shards import ShardWriter
 
-__all__ = ["Batch", "Recorder", "batch_run", "record"]
+__all__ = ["Batch", "Recorder", "ShardWriter", "batch_run", "record"]

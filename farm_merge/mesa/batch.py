@@ -17,7 +17,13 @@ from farm_merge.merge import merge_shards
 from farm_merge.mesa.design import design_runs
 from farm_merge.mesa.processes import run_all
 from farm_merge.mesa.results import result_rows
-from farm_merge.mesa.shards import close_shards, present_runs, simulate_run, tidied_shards
+from farm_merge.mesa.shards import (
+    ShardWriter,
+    close_shards,
+    present_runs,
+    simulate_run,
+    tidied_shards,
+)
 from farm_merge.publish import locked
 
 if TYPE_CHECKING:
@@ -111,7 +117,7 @@ def batch_run(
     folder = output.with_name(f"{output.stem}.shards") if shards is None else Path(shards)
     folder = folder.resolve()
     runs = design_runs(model_cls, parameters, iterations, rng, max_steps, data_collection_period)
-    simulate = partial(simulate_run, model_cls, folder, experiment_id)
+    simulate = partial(simulate_run, model_cls, ShardWriter(folder, experiment_id))
     with locked(folder / "batch", partial(_refuse, folder)):
         present = present_runs(runs, output, folder)
         due = [run for run in runs if run.simulation_id not in present]

@@ -20,6 +20,7 @@ __all__ = [
     "MODEL_VARS",
     "collector_of",
     "described",
+    "forget_model",
     "log_agents",
     "log_model",
     "log_tables",
@@ -49,6 +50,20 @@ def collector_of(model: Any) -> Any:
             remedy="set self.datacollector = mesa.DataCollector(…) in the model",
         )
     return collector
+
+
+def forget_model(model: Any) -> None:
+    """Let Mesa forget a model that is of no more use: until 3.3, it keeps all of them.
+
+    Models are the keys of the numbers that agents get, and cells those of their neighbourhoods.
+    """
+    import mesa
+    from mesa.discrete_space import Cell
+
+    getattr(mesa.Agent, "_ids", {}).pop(model, None)
+    for method in vars(Cell).values():
+        if clear := getattr(method, "cache_clear", None):
+            clear()
 
 
 def parameters_of(model: Any) -> dict[str, Any]:
@@ -212,9 +227,8 @@ def _log(
     columns: Sequence[Sequence[Any]],
     key: Sequence[str] = (),
 ) -> None:
-    if columns and len(columns[0]):
-        rows = zip(*_storable(columns), strict=True)
-        logger.log_many(table, list(rows), key=key, columns=names)
+    if columns:
+        logger.log_columns(table, dict(zip(names, _storable(columns), strict=True)), key=key)
 
 
 def _storable(columns: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.errors import FarmMergeError, InvalidOptionError
+from farm_merge.errors import InvalidOptionError
+from farm_merge.extras import missing_extra
 from farm_merge.mesa.collected import described
 from farm_merge.sweep.names import abbreviations, run_id
 
@@ -87,9 +88,7 @@ def _combinations(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     try:
         from mesa.batchrunner import _make_model_kwargs  # what Mesa takes for several values
     except ImportError as exc:
-        raise FarmMergeError(
-            "a batch needs the package mesa", remedy="pip install 'farm-merge[mesa]'"
-        ) from exc
+        raise missing_extra("a batch needs the package mesa", "mesa") from exc
     try:
         combinations: list[dict[str, Any]] = _make_model_kwargs(parameters)
     except ValueError as exc:

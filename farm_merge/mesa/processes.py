@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import deque
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -28,7 +27,7 @@ _AHEAD = 2
 
 
 def run_all(
-    simulate: Callable[[str, BatchRun], None],
+    simulate: Callable[[BatchRun], None],
     due: list[BatchRun],
     processes: int,
     present: Callable[[], set[str]],
@@ -42,7 +41,7 @@ def run_all(
     again one by one, but for those that were done.
 
     Args:
-        simulate: Runs one, for a batch of a name.
+        simulate: Runs one.
         due: The runs.
         processes: How many processes; with one, this one.
         present: Returns the names of the runs that are there.
@@ -52,7 +51,6 @@ def run_all(
     Returns:
         The runs that failed, and why.
     """
-    batch = uuid.uuid4().hex
     failed: list[tuple[BatchRun, str]] = []
     with tqdm(
         total=total, initial=total - len(due), unit=" runs", disable=not shows_progress
@@ -65,35 +63,32 @@ def run_all(
 
         if processes == 1:
             for run in due:
-                end(run, _error_of(simulate, batch, run))
+                end(run, _error_of(simulate, run))
             return failed
         waiting = deque(due)
         while waiting:
-            suspects = _run_in_pool(simulate, batch, waiting, processes, end)
+            suspects = _run_in_pool(simulate, waiting, processes, end)
             there = present() if suspects else set()
             for run in suspects:
                 if run.simulation_id in there:
                     end(run, None)
                     continue
                 alone = deque([run])
-                for culprit in _run_in_pool(simulate, batch, alone, 1, end):
+                for culprit in _run_in_pool(simulate, alone, 1, end):
                     end(culprit, RuntimeError("its process was killed"))
     return failed
 
 
-def _error_of(
-    simulate: Callable[[str, BatchRun], None], batch: str, run: BatchRun
-) -> Exception | None:
+def _error_of(simulate: Callable[[BatchRun], None], run: BatchRun) -> Exception | None:
     try:
-        simulate(batch, run)
+        simulate(run)
     except Exception as exc:  # noqa: BLE001  (a model may raise anything; the others go on)
         return exc
     return None
 
 
 def _run_in_pool(
-    simulate: Callable[[str, BatchRun], None],
-    batch: str,
+    simulate: Callable[[BatchRun], None],
     waiting: deque[BatchRun],
     processes: int,
     end: Callable[[BatchRun, BaseException | None], None],
@@ -105,7 +100,7 @@ def _run_in_pool(
         try:
             while waiting or under_way:
                 while waiting and len(under_way) < _AHEAD * processes:
-                    under_way[pool.submit(simulate, batch, waiting[0])] = waiting[0]
+                    under_way[pool.submit(simulate, waiting[0])] = waiting[0]
                     waiting.popleft()
                 done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:

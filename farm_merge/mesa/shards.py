@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.config import DatabaseConfig
@@ -11,7 +12,7 @@ from farm_merge.database import SimulationWriter
 from farm_merge.database.opening import close_database, open_database, open_session
 from farm_merge.errors import ConflictError, FarmMergeError
 from farm_merge.housekeeping import remove_simulations
-from farm_merge.mesa.collected import collector_of, seed_of, steps_of
+from farm_merge.mesa.collected import collector_of, forget_model, seed_of, steps_of
 from farm_merge.mesa.recorder import write_collected
 from farm_merge.mesa.results import chosen_steps, is_modern
 from farm_merge.publish import settle_output
@@ -20,56 +21,73 @@ from farm_merge.read.where import parsed_parameters
 from farm_merge.sqlite import file_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
+    from os import PathLike
 
     from farm_merge.mesa.design import BatchRun
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["close_shards", "present_runs", "simulate_run", "tidied_shards"]
+__all__ = ["ShardWriter", "close_shards", "present_runs", "simulate_run", "tidied_shards"]
+
+_SETTINGS = DatabaseConfig(cache_size_mb=8)
+"""Nothing is read again, so SQLite needs to remember little."""
 
 _open: dict[tuple[Path, str], tuple[Path, sqlite3.Connection]] = {}
-"""The shard of this process, by folder and batch. It stays open from one run to the next."""
+"""The shards of this process, by folder and batch. They stay open from one run to the next."""
 
 
-def simulate_run(
-    model_cls: type[Any], folder: Path, experiment_id: str | None, batch: str, run: BatchRun
-) -> None:
-    """Run a model to its end, and write what it collected into the shard of this process.
+class ShardWriter:
+    """Writes simulations into one shard of each process that it is sent to.
+
+    It can be sent anywhere, since it knows where the shards belong, and no shard: a process makes
+    its own, under a random name, when it has something to write.
 
     Args:
-        model_cls: The model.
-        folder: The folder of the shards.
-        experiment_id: What the run belongs to.
-        batch: What tells a batch from another in the same folder.
-        run: What to run.
+        folder: Where the shards belong.
+        experiment_id: What the simulations belong to.
     """
-    model = model_cls(**run.arguments)
-    collector = collector_of(model)
-    # Until 3.3, Mesa went on for a step more.
-    last = run.max_steps if is_modern(collector) else run.max_steps + 1
-    while model.running and model.steps < last:
-        model.step()
-    wanted = {*chosen_steps(steps_of(model), model.steps, run.period, modern=is_modern(collector))}
-    path, connection = _shard(folder, batch)
-    with SimulationWriter(
-        connection,
-        lambda: open_session(file_uri(path)),
-        None,
-        run.simulation_id,
-        path=str(path),
-        experiment_id=experiment_id,
-        parameters=run.record,
-        seed=seed_of(model),
-    ) as database:
-        write_collected(database, model, "completed", run.limits, wanted.__contains__)
 
+    def __init__(self, folder: str | PathLike[str], experiment_id: str | None = None) -> None:
+        self.folder = Path(folder).resolve()
+        self._experiment_id = experiment_id
+        self._batch = uuid.uuid4().hex
 
-def _shard(folder: Path, batch: str) -> tuple[Path, sqlite3.Connection]:
-    if (folder, batch) not in _open:
-        path = folder / f"{uuid.uuid4().hex}.db"
-        _open[folder, batch] = path, open_database(path, DatabaseConfig())
-    return _open[folder, batch]
+    def simulation(
+        self,
+        simulation_id: str,
+        parameters: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> SimulationWriter:
+        """Begin a simulation in the shard of this process, to be used in a `with` statement.
+
+        Args:
+            simulation_id: Its name, unique in all that is merged later.
+            parameters: What is stored with it; `describe_simulations` adds what is known later.
+            seed: What its randomness starts from.
+
+        Raises:
+            SimulationExistsError: If the shard has that simulation.
+            OutputError: If it cannot be written.
+        """
+        path, connection = self._shard()
+        return SimulationWriter(
+            connection,
+            lambda: open_session(file_uri(path)),
+            None,
+            simulation_id,
+            path=str(path),
+            experiment_id=self._experiment_id,
+            parameters=parameters,
+            seed=seed,
+        )
+
+    def _shard(self) -> tuple[Path, sqlite3.Connection]:
+        key = self.folder, self._batch
+        if key not in _open:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"{uuid.uuid4().hex}.db"
+            _open[key] = path, open_database(path, _SETTINGS)
+        return _open[key]
 
 
 def close_shards() -> None:
@@ -77,6 +95,27 @@ def close_shards() -> None:
     while _open:
         _, connection = _open.popitem()[1]
         close_database(connection)
+
+
+def simulate_run(model_cls: type[Any], writer: ShardWriter, run: BatchRun) -> None:
+    """Run a model to its end, and write what it collected.
+
+    Args:
+        model_cls: The model.
+        writer: Where to.
+        run: What to run.
+    """
+    model = model_cls(**run.arguments)
+    try:
+        is_known = is_modern(collector_of(model))
+        last = run.max_steps if is_known else run.max_steps + 1  # until 3.3, Mesa went on for one
+        while model.running and model.steps < last:
+            model.step()
+        wanted = {*chosen_steps(steps_of(model), model.steps, run.period, modern=is_known)}
+        with writer.simulation(run.simulation_id, run.record, seed_of(model)) as database:
+            write_collected(database, model, "completed", run.limits, wanted.__contains__)
+    finally:
+        forget_model(model)
 
 
 def present_runs(runs: Sequence[BatchRun], output: Path, folder: Path) -> set[str]:

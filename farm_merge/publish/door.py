@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["new_folder", "new_output", "publish_new", "replacing", "sync"]
+__all__ = [
+    "new_folder",
+    "new_output",
+    "publish_new",
+    "replacing",
+    "require_empty",
+    "require_new",
+    "sync",
+]
 
 _PARTIAL = "partial"
 _SYNCING_THREADS = 16
@@ -36,9 +44,7 @@ def new_output(output: Path, folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: If something is in the way, or appeared at `output` meanwhile.
     """
-    if output.exists():
-        raise OutputError("is there already", path=output, remedy="choose another name")
-    require_free(output)
+    require_new(output)
     links = _has_links(folder)
     partial = folder / _PARTIAL
     try:
@@ -46,6 +52,17 @@ def new_output(output: Path, folder: Path) -> Iterator[Path]:
         publish_new(partial, output, links=links)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_new(output: Path) -> None:
+    """Refuse a name that something has, or that leftovers of SQLite's would spoil.
+
+    Raises:
+        OutputError: If something is in the way.
+    """
+    if output.exists():
+        raise OutputError("is there already", path=output, remedy="choose another name")
+    require_free(output)
 
 
 def publish_new(partial: Path, output: Path, *, links: bool | None = None) -> None:
@@ -90,10 +107,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """
     try:
         with locked(folder, _refuse(folder)), workshop(folder) as shop:
-            if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-                raise OutputError(
-                    "is there already, and not empty", path=folder, remedy="choose another folder"
-                )
+            require_empty(folder)
             partial = shop / _PARTIAL
             partial.mkdir()
             yield partial
@@ -102,6 +116,18 @@ def new_folder(folder: Path) -> Iterator[Path]:
             sync(folder.parent)
     except OSError as exc:
         raise OutputError(f"cannot be written ({exc.strerror or exc})", path=folder) from exc
+
+
+def require_empty(folder: Path) -> None:
+    """Refuse a folder that something is in, and anything that is no folder.
+
+    Raises:
+        OutputError: If it is that.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise OutputError(
+            "is there already, and not empty", path=folder, remedy="choose another folder"
+        )
 
 
 @contextmanager

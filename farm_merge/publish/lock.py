@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import platform
 import re
 import stat
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["hold", "locked"]
+__all__ = ["hold", "lock_of", "locked"]
 
 _HOLDER = re.compile(r"process \d+ on [\w.-]*")
 _TORN = re.compile(r"p?r?o?c?e?s?s? ?\d* ?o?n? ?[\w.-]*")
@@ -43,7 +42,7 @@ def locked(output: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
     Raises:
         OutputError: If the lock cannot be made in the output's folder, or is something else.
     """
-    path = output.with_name(f".{output.name}.merge-lock")
+    path = lock_of(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         descriptor = hold(path, on_wait)
@@ -57,6 +56,11 @@ def locked(output: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
         with suppress(OSError):
             path.unlink()
         os.close(descriptor)
+
+
+def lock_of(output: Path) -> Path:
+    """Return where the lock of an output is."""
+    return output.with_name(f".{output.name}.merge-lock")
 
 
 def hold(path: Path, on_wait: Callable[[str], None]) -> int:
@@ -134,7 +138,7 @@ def _sign(path: Path, descriptor: int) -> None:
         raise _not_a_lock(path)
     with suppress(OSError):  # a full disk, or the lock of another user
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
 
 
 def _not_a_lock(path: Path) -> OutputError:

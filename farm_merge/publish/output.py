@@ -17,6 +17,7 @@ __all__ = [
     "building",
     "existing_output",
     "read_output",
+    "reading_output",
     "require_experiment",
     "require_free",
     "require_usable",
@@ -103,6 +104,20 @@ def read_output(output: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
+def reading_output(output: Path) -> Iterator[sqlite3.Connection]:
+    """Yield what `read_output` does, and name the output in what SQLite raises.
+
+    Raises:
+        OutputError: In the place of its errors.
+    """
+    try:
+        with read_output(output) as connection:
+            yield connection
+    except sqlite3.Error as exc:
+        raise OutputError(f"SQLite cannot read it ({exc})", path=output) from exc
+
+
+@contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Name the file in what SQLite or the system raises against writing it.
 
@@ -122,6 +137,7 @@ def writing(path: Path) -> Iterator[None]:
 @contextmanager
 def building(partial: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to a database that nobody else can have open, and nobody would miss."""
+    partial.touch()  # as the umask says; SQLite would let its owner alone write it
     with closing(connect(file_uri(partial))) as connection:
         make_disposable(connection)
         # Without a journal, to roll back what was spilled from the cache would destroy the file:

@@ -8,15 +8,16 @@ import tempfile
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from pwd import getpwuid
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import OutputError
-from farm_merge.publish.lock import hold
+from farm_merge.publish.lock import hold, lock_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["is_workshop", "workshop"]
+__all__ = ["is_workshop", "left_by_others", "workshop"]
 
 _LOCK = "lock"
 _SUFFIX = ".work"
@@ -56,16 +57,45 @@ def is_workshop(folder: Path) -> bool:
     return name.startswith(".") and name.endswith(_SUFFIX) and os.path.lexists(folder / _LOCK)
 
 
+def left_by_others(output: Path) -> Iterator[str]:
+    """Yield what commands of other users left beside an output, and who can remove it."""
+    for path in (*_workshops(output), lock_of(output)):
+        with suppress(FileNotFoundError):
+            owner = path.lstat().st_uid
+            if owner != os.geteuid():
+                yield (
+                    f"{path} is of user {_user(owner)}, for a command that works, or was killed;"
+                    f" it is in nobody's way, and they can remove it: rm -r '{path}'"
+                )
+
+
+def _user(number: int) -> str:
+    try:
+        return getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _workshops(output: Path) -> Iterator[Path]:
+    return output.parent.glob(f".{escape(output.name)}.*{_SUFFIX}")
+
+
 def _made(output: Path) -> tuple[Path, int]:
     while True:
         prefix = f".{output.name}."
         folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=output.parent))
-        with suppress(FileNotFoundError, _HeldError):  # taken for a leftover before it was locked
+        try:
             return folder, hold(folder / _LOCK, _spare)
+        except (FileNotFoundError, _HeldError):
+            continue  # taken for a leftover before it was locked
+        except BaseException:
+            with suppress(OSError):
+                _remove(folder)
+            raise
 
 
 def _remove_leftovers(output: Path) -> None:
-    for leftover in output.parent.glob(f".{escape(output.name)}.*{_SUFFIX}"):
+    for leftover in _workshops(output):
         # At work, another user's, or none of ours: then it stays, and is in nobody's way.
         with suppress(OSError, OutputError, _HeldError):
             _remove_leftover(leftover)

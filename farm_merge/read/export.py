@@ -6,6 +6,7 @@ so a sweep that has outgrown one file goes to Parquet without one.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -16,8 +17,9 @@ from urllib.parse import quote
 
 from farm_merge.errors import FarmMergeError, InvalidOptionError, ShardError
 from farm_merge.merge.inputs.running import OpenFiles
-from farm_merge.progress import silent
-from farm_merge.publish import file_name, new_folder
+from farm_merge.nearest import require_known
+from farm_merge.progress import counting
+from farm_merge.publish import file_name, new_folder, require_empty
 from farm_merge.read.formats import (
     BATCH_ROWS,
     ColumnTypeError,
@@ -26,7 +28,7 @@ from farm_merge.read.formats import (
     write_rows,
 )
 from farm_merge.read.open import at_rest, reading
-from farm_merge.read.where import selection
+from farm_merge.read.where import chosen_simulations, selection
 from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import column_types, quoted, table_names
 
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "export_tables"]
 
 _LONGEST_NAME_BYTES = 255
+
+_WORTH_PROCESSES_BYTES = 50_000_000
+"""A process takes as long to start as a few million bytes take to export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +114,11 @@ def export_tables(
     as_text: str | Iterable[str] = (),
     compression: Compression = "none",
     null: str = "",
-    jobs: int = 1,
+    where: Iterable[str] = (),
+    jobs: int | None = None,
+    dry_run: bool = False,
     executor: Executor | None = None,
-    progress: ReportCount | None = None,
+    progress: ReportCount | bool | None = None,
 ) -> Exported:
     """Write tables of experiment databases and shards into a new folder.
 
@@ -128,10 +135,14 @@ def export_tables(
             files of different years may have had numbers there and texts.
         compression: "gz" or "zst" for text; Parquet is always compressed with Zstandard.
         null: What NULL is in CSV; an empty field by default, as an empty text is too.
-        jobs: Processes.
+        where: Conditions on simulations that all have to hold, as `compare_simulations` takes
+            them.
+        jobs: Processes; by default one a core, or none beside this one where there is little to
+            do.
+        dry_run: Only count the rows; nothing is written.
         executor: Does the work instead, such as `Client.get_executor()` of a Dask cluster that
             sees the same files.
-        progress: Called with the number of files written, and their total.
+        progress: Called with the number of files written, and their total; True draws a bar.
 
     Raises:
         InvalidOptionError: If an option has a value that it does not know.
@@ -141,27 +152,42 @@ def export_tables(
         OutputError: If the folder is not empty or cannot be written.
     """
     require_format(format, compression)
+    paths = list(map(Path, inputs))
+    jobs = _fitting_jobs(paths) if jobs is None else jobs
     if not isinstance(jobs, int) or jobs < 1:
         raise InvalidOptionError(f"jobs is {jobs!r}; it takes a number from 1")
     if null and format != "csv":
         raise InvalidOptionError(f"null is {null!r}, and {format} has a NULL of its own")
-    folder, progress = Path(folder), progress or silent
-    paths = list(map(Path, inputs))
+    folder = Path(folder)
+    if dry_run:
+        require_empty(folder)
+        return _counted(
+            paths, folder, format, _listed(tables), _listed(simulations), steps, list(where)
+        )
     with new_folder(folder) as partial, ExitStack() as stack:
         open_files = OpenFiles()
         places = [
             (path, stack.enter_context(at_rest(path, partial.parent, open_files))) for path in paths
         ]
-        sources = _sources(places, _listed(simulations))
+        sources = _sources(places, _listed(simulations), list(where))
         columns = _with_text(_columns(sources, _listed(tables)), _listed(as_text) or [])
         work = list(_jobs(sources, columns, partial, format, compression, null, steps))
         rows = dict.fromkeys(columns, 0)
-        with _workers(executor, min(jobs, len(work))) as submit:
+        with (
+            _workers(executor, min(jobs, len(work))) as submit,
+            counting(progress, "export", "files") as report,
+        ):
             waiting = [(job, submit(job)) for job in work]
             for done, (job, result) in enumerate(waiting, start=1):
                 rows[job.table] += result()
-                progress(done, len(work))
+                report(done, len(work))
     return Exported(folder, rows, len(work))
+
+
+def _fitting_jobs(paths: Iterable[Path]) -> int:
+    """Return how many processes are worth their start."""
+    size = sum(path.stat().st_size for path in paths if path.exists())
+    return (os.cpu_count() or 1) if size > _WORTH_PROCESSES_BYTES else 1
 
 
 def _listed(names: str | Iterable[str] | None) -> list[str] | None:
@@ -171,31 +197,55 @@ def _listed(names: str | Iterable[str] | None) -> list[str] | None:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _sources(places: Iterable[tuple[Path, Path]], wanted: list[str] | None) -> list[_Source]:
+def _sources(
+    places: Iterable[tuple[Path, Path]], wanted: list[str] | None, where: list[str]
+) -> list[_Source]:
     """Return the simulations that are taken from each input.
 
     Args:
         places: The inputs, each with where it is read.
         wanted: The simulations; None for all.
+        where: Conditions that they have to meet.
     """
-    chosen = None if wanted is None else set(wanted)
-    where: dict[str, Path] = {}
+    homes: dict[str, Path] = {}
     sources = []
     for path, place in places:
         with reading(place) as connection:
-            rows = connection.execute("SELECT simulation_id FROM simulations ORDER BY 1")
-            ids = [simulation_id for (simulation_id,) in rows]
+            ids = chosen_simulations(connection)
+            kept = chosen_simulations(connection, where) if where else ids
         for simulation_id in ids:
-            if simulation_id in where:
+            if simulation_id in homes:
                 raise ShardError(
-                    f"has simulation {simulation_id}, and so has {where[simulation_id]}", path=path
+                    f"has simulation {simulation_id}, and so has {homes[simulation_id]}", path=path
                 )
-            where[simulation_id] = path
-        kept = (simulation_id for simulation_id in ids if chosen is None or simulation_id in chosen)
+            homes[simulation_id] = path
+        kept = kept if wanted is None else [name for name in kept if name in wanted]
         sources.append(_Source(path, place, tuple(kept)))
-    if chosen and (missing := chosen - where.keys()):
-        raise FarmMergeError(f"no input has the simulations {', '.join(sorted(missing))}")
+    require_known("simulation", wanted or (), homes)
     return sources
+
+
+def _counted(
+    paths: Iterable[Path],
+    folder: Path,
+    format: Format,  # noqa: A002
+    tables: list[str] | None,
+    simulations: list[str] | None,
+    steps: range | None,
+    where: list[str],
+) -> Exported:
+    """Return what an export would write."""
+    sources = _sources(((path, path) for path in paths), simulations, where)
+    jobs = list(_jobs(sources, _columns(sources, tables), folder, format, "none", "", steps))
+    rows = dict.fromkeys((job.table for job in jobs), 0)
+    for job in jobs:
+        for source in job.sources:
+            with reading(source.place) as connection:
+                if column_types(connection, job.table):
+                    chosen, values = selection(connection, job.table, source.simulations, steps)
+                    asked = f"SELECT count(*) FROM {quoted(job.table)}{chosen}"
+                    rows[job.table] += connection.execute(asked, values).fetchone()[0]
+    return Exported(folder, rows, len(jobs))
 
 
 def _columns(
@@ -210,10 +260,7 @@ def _columns(
                 for name, declared in column_types(connection, table).items():
                     columns.setdefault(name, declared)
     if wanted is not None:
-        if missing := [table for table in wanted if table not in found]:
-            raise FarmMergeError(
-                f"no input has a table {', '.join(missing)}; there are {', '.join(found)}"
-            )
+        require_known("table", wanted, found)
         found = {table: found[table] for table in wanted}
     return {table: tuple(columns.items()) for table, columns in found.items()}
 
@@ -223,8 +270,7 @@ def _with_text(
 ) -> dict[str, tuple[tuple[str, str], ...]]:
     chosen = set(as_text)
     known = {f"{table}.{name}" for table, found in columns.items() for name, _ in found}
-    if unknown := chosen - known:
-        raise FarmMergeError(f"no column {', '.join(sorted(unknown))} is exported")
+    require_known("exported column", sorted(chosen), sorted(known))
     return {
         table: tuple(
             (name, "TEXT" if f"{table}.{name}" in chosen else declared) for name, declared in found
@@ -333,11 +379,11 @@ def _batches(job: _Job) -> Generator[list[tuple[Any, ...]], None, None]:
     )
     for source in job.sources:
         with reading(source.place) as connection:
-            there = list(column_types(connection, job.table))
+            there = column_types(connection, job.table)
             if not there:
                 continue
             chosen = ", ".join(quoted(name) if name in there else "NULL" for name, _ in job.columns)
-            where, values = selection(there, source.simulations, job.steps)
+            where, values = selection(connection, job.table, source.simulations, job.steps)
             cursor = connection.execute(f"SELECT {chosen} FROM {quoted(job.table)}{where}", values)
             while batch := cursor.fetchmany(BATCH_ROWS):
                 if seen is not None:

@@ -11,7 +11,8 @@ from datetime import datetime
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
-from farm_merge.errors import FarmMergeError, require_choice
+from farm_merge.errors import require_choice
+from farm_merge.extras import missing_extra
 from farm_merge.merge.tables.definition import affinity
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ def require_format(format: Format, compression: Compression) -> None:  # noqa: A
         elif compression == "zst":
             import zstandard  # noqa: F401
     except ImportError as exc:
-        raise FarmMergeError(
-            f"{format} needs the package {exc.name}", remedy="pip install 'farm-merge[parquet]'"
-        ) from exc
+        raise missing_extra(f"{format} needs the package {exc.name}", "parquet") from exc
 
 
 def write_rows(

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.read.open import reading, reading_rows
 from farm_merge.read.shapes import STEPS, is_agentfarms, read_shapes
 from farm_merge.read.sizes import table_sizes
-from farm_merge.read.where import chosen_simulations, flat_parameters, parsed_parameters
+from farm_merge.read.where import (
+    STATUS,
+    chosen_simulations,
+    flat_parameters,
+    parsed_parameters,
+    why_none,
+)
 from farm_merge.sqlite import column_types, quoted, table_names
 
 if TYPE_CHECKING:
@@ -19,22 +25,33 @@ if TYPE_CHECKING:
 
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["describe_database", "differing_parameters", "list_simulations", "shortened"]
+__all__ = [
+    "describe_database",
+    "differing_parameters",
+    "explain_selection",
+    "list_simulations",
+    "shortened",
+]
 
 
 def list_simulations(
-    database: str | PathLike[str], where: Iterable[str] = ()
+    database: str | PathLike[str],
+    where: Iterable[str] = (),
+    *,
+    simulations: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the simulations of a shard or experiment database, in the order of their ids.
 
     Args:
         database: The file.
         where: Conditions that all have to hold, as `compare_simulations` takes them.
+        simulations: Only these; all by default.
 
     Returns:
-        One dictionary a simulation: `simulation_id`, `experiment_id`, `status`, `parameters` (a
-        dictionary), `steps` (steps that were logged) and `agents` (agents that ever lived), None
-        where the database has no table with a row for each.
+        One dictionary a simulation: `simulation_id`, `experiment_id`, `status` (`closed` for a run
+        that has ended without saying how), `parameters` (a dictionary), `steps` (steps that were
+        logged) and `agents` (agents that ever lived), None where the database has no table with a
+        row for each.
 
     Raises:
         ShardError: If the file is not a database of today's schema.
@@ -42,20 +59,28 @@ def list_simulations(
     """
     # Not by sqlite-utils, whose import takes five times as long as the list.
     with reading(database) as connection:
-        chosen = chosen_simulations(connection, where)
+        chosen = chosen_simulations(connection, where, simulations, path=database)
         counts = (_steps(connection, chosen), _agents(connection, chosen))
         rows = connection.execute(
-            f"SELECT simulation_id, experiment_id, status, parameters, {', '.join(counts)}"
+            f"SELECT simulation_id, experiment_id, {STATUS}, parameters, {', '.join(counts)}"
             " FROM simulations AS s WHERE simulation_id IN (SELECT value FROM json_each(:ids))"
             " ORDER BY simulation_id",
             {"ids": json.dumps(chosen)},
         ).fetchall()
     names = ("simulation_id", "experiment_id", "status", "parameters", "steps", "agents")
-    simulations = [dict(zip(names, row, strict=True)) for row in rows]
-    return [
-        {**simulation, "parameters": parsed_parameters(simulation["parameters"])}
-        for simulation in simulations
-    ]
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    return [{**row, "parameters": parsed_parameters(row["parameters"])} for row in found]
+
+
+def explain_selection(database: str | PathLike[str], where: Iterable[str]) -> str:
+    """Return why conditions chose no simulation of a database, for those who expected some.
+
+    Args:
+        database: A shard or experiment database.
+        where: The conditions.
+    """
+    with reading(database) as connection:
+        return why_none(connection, list(where))
 
 
 def describe_database(database: str | PathLike[str], *, check: bool = True) -> dict[str, Any]:
@@ -90,7 +115,7 @@ def describe_database(database: str | PathLike[str], *, check: bool = True) -> d
             )
         }
         statuses = db.execute(
-            "SELECT coalesce(status, 'unknown'), count(*) FROM simulations GROUP BY 1 ORDER BY 1"
+            f"SELECT coalesce({STATUS}, 'unknown'), count(*) FROM simulations GROUP BY 1 ORDER BY 1"
         )
         facts = {
             "path": str(path),

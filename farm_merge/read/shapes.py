@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.read.where import plain_name
+from farm_merge.nearest import with_nearest
+from farm_merge.read.where import plain_name, step_column
 from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import column_types, quoted, table_names
 
@@ -24,8 +25,6 @@ __all__ = ["STEPS", "Shape", "chosen_metrics", "is_agentfarms", "read_shapes"]
 STEPS = "simulation_steps"
 """The table whose metrics are called by their names alone."""
 
-_STEP_NAMES = frozenset({"stepnumber", "step", "steps", "timestep", "tick", "ticks", "time", "t",
-                         "iteration", "round"})  # fmt: skip
 _AGENT_NAMES = frozenset({"agentid", "agent", "uniqueid", "who"})
 _ROW_NAMES = frozenset({"id", "rownumber", "originalsimulationid"})
 """Columns that tell rows apart, and say nothing else."""
@@ -136,8 +135,8 @@ def _full_name(shapes: Iterable[Shape], metric: str) -> str:
         return (exact or found).pop()
     if found:
         raise FarmMergeError(f"metric {metric} may be {', '.join(sorted(found))}")
-    known = ", ".join(name for name, *_ in names) or "none"
-    raise FarmMergeError(f"no simulation has a metric {metric}; there are {known}")
+    known = (name for forms in names for name in forms[:2])
+    raise FarmMergeError(with_nearest(f"no simulation has a metric {metric}", metric, known))
 
 
 def _shape(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> Shape | None:
@@ -146,10 +145,8 @@ def _shape(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> Sh
     keys = {name for _, name, _, _, _, key, _ in rows if key}
     if "simulation_id" not in columns or not (first := _first_with_rows(connection, table, ids)):
         return None
-    step = _named(columns, _STEP_NAMES)
-    if step and not _is_number(connection, table, step, first):
-        step = None
-    agent = _named(columns, _AGENT_NAMES)
+    step = step_column(connection, table, first)
+    agent = next((name for name in columns if plain_name(name) in _AGENT_NAMES), None)
     others = [
         name
         for name in columns
@@ -189,21 +186,9 @@ def _kind(
     return "runs" if _is_row_a_run(connection, table) else "events"
 
 
-def _named(columns: Iterable[str], names: frozenset[str]) -> str | None:
-    return next((name for name in columns if plain_name(name) in names), None)
-
-
 def _first_with_rows(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> str | None:
     asked = f"SELECT EXISTS (SELECT 1 FROM {quoted(table)} WHERE simulation_id = ?)"
     return next((name for name in ids if connection.execute(asked, (name,)).fetchone()[0]), None)
-
-
-def _is_number(connection: sqlite3.Connection, table: str, column: str, simulation_id: str) -> bool:
-    (kind,) = connection.execute(
-        f"SELECT typeof({quoted(column)}) FROM {quoted(table)} WHERE simulation_id = ? LIMIT 1",
-        (simulation_id,),
-    ).fetchone()
-    return kind in {"integer", "real"}
 
 
 def _repeats(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.config import SimulationConfig
 from farm_merge.errors import FarmMergeError
+from farm_merge.nearest import with_nearest
 from farm_merge.simulation import run_simulation
-from farm_merge.sweep.nearest import with_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

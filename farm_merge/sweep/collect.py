@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from farm_merge.merge import merge_shards
 from farm_merge.sweep.failures import Failure, forget_failures, record_failures
 from farm_merge.sweep.shards import remove_leftovers
+from farm_merge.sweep.shelf import simulations_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +50,7 @@ class Experiment:
 
     def merge(self, shards: Sequence[Path], progress: ReportProgress | None) -> MergeReport:
         """Merge shards; what their runs left when they failed before is forgotten."""
-        forget_failures(self.output, [shard.stem for shard in shards])
+        forget_failures(self.output, chain.from_iterable(map(simulations_in, shards)))
         return merge_shards(
             shards,
             self.output,
@@ -114,7 +116,7 @@ class Collector:
         self._thread = threading.Thread(target=self._work, name="farm-merge collector")
         self.error: Exception | None = None
         self.seconds = 0.0
-        self.outcomes: dict[Path, Outcome] = {}
+        self.outcomes: dict[tuple[Path, str], Outcome] = {}
 
     def add(self, item: Path | Failure) -> None:
         """Hand over the shard of a run that completed, or why one did not."""
@@ -166,7 +168,7 @@ class Collector:
             self._experiment.record(failures)
         if shards:
             report = self._experiment.merge(shards, self._watched)
-            self.outcomes.update((outcome.path, outcome) for outcome in report.simulations)
+            self.outcomes.update(((it.path, it.simulation_id), it) for it in report.simulations)
 
     def _rest(self, seconds: float) -> None:
         with self._changed:

@@ -7,31 +7,33 @@ import shlex
 import shutil
 import signal
 import subprocess
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.database.provenance import provenance
-from farm_merge.database.registry import stored_json
+from farm_merge.csv_tables import database_of_csv
 from farm_merge.errors import FarmMergeError
-from farm_merge.schema import LEDGER, SHARD_MARK, now
-from farm_merge.sqlite import connect, file_uri, transaction
-from farm_merge.sweep.csv_tables import database_of_csv
+from farm_merge.nearest import with_nearest
+from farm_merge.schema import now
+from farm_merge.sweep.adopt import adopt, files_of
 from farm_merge.sweep.load import digest_of
-from farm_merge.sweep.nearest import with_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from farm_merge.sweep.names import Value
     from farm_merge.sweep.runs import Run
+    from farm_merge.sweep.shards import Jobs
 
-__all__ = ["CommandFailedError", "CommandSimulator", "files_of"]
+__all__ = ["CommandFailedError", "CommandSimulator", "end_programs"]
 
 _OURS = ("shard", "folder", "seed", "repetition", "simulation_id")
+_running: dict[subprocess.Popen[bytes], Path] = {}
+"""Programs that this process runs, each the leader of a group, and where their shards belong."""
+
 _TAIL = 4000  # of what a program printed, so many bytes explain why it failed
 
 
@@ -89,11 +91,12 @@ class CommandSimulator:
         paths = [Path(self.folder) / word for word in self._words()]
         return digest_of(path for path in paths if path.is_file())
 
-    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:  # noqa: ARG002  (its database is the program's own)
+    def simulate(self, run: Run, path: Path, jobs: Jobs) -> None:
         """Run the program, and make a shard of what it left.
 
         Raises:
             CommandFailedError: If it ends with another exit code than 0, or leaves nothing.
+            TimeoutError: If it takes too long.
         """
         started, files = now(), files_of(path)
         files.mkdir()
@@ -107,10 +110,11 @@ class CommandSimulator:
             "folder": str(files),
         }
         words = [_filled(word, values) for word in self._words()]
-        _call(words, self.folder, files.with_name(f"{files.name}.output"))
+        log = files.with_name(f"{files.name}.output")
+        _call(words, self.folder, log, jobs.timeout)
         if not shard.exists():
             _gather(files, shard)
-        _adopt(shard, path, run, experiment_id, started)
+        adopt(shard, path, run, jobs.experiment_id, started)
         shutil.rmtree(files)
 
     def _words(self) -> list[str]:
@@ -130,11 +134,6 @@ class CommandSimulator:
         return {name for _, name, _, _ in parts if name is not None}
 
 
-def files_of(path: Path) -> Path:
-    """Return the folder of what a program leaves, while its shard is not made."""
-    return path.with_name(f"{path.name}.files")
-
-
 def _filled(word: str, values: Mapping[str, Value]) -> str:
     """Return a word with values in the place of names, and nothing else of them: no attributes."""
     return "".join(
@@ -147,7 +146,25 @@ def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _call(words: list[str], folder: str, log: Path) -> None:
+def end_programs(folder: Path) -> None:
+    """End the programs that this process runs for a sweep, and what they have started.
+
+    Args:
+        folder: That of the shards of the sweep.
+    """
+    for process, place in list(_running.items()):
+        if place == folder:
+            _end(process)
+
+
+def _end(leader: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+
+
+def _call(words: list[str], folder: str, log: Path, timeout: float | None) -> None:
+    # A process of a sweep leads a group, with which all that it started ends, in time too.
+    leads = not _leads_a_group()
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  (the user's own program, without a shell)
             words,
@@ -155,15 +172,21 @@ def _call(words: list[str], folder: str, log: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # A process of a sweep leads a group, with which all that it started ends.
-            process_group=None if _leads_a_group() else 0,
+            process_group=0 if leads else None,
         )
+        if leads:
+            _running[process] = log.parent
         try:
-            code = process.wait()
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait(timeout if leads else None)
+        except BaseException as exc:
+            if leads:
+                _end(process)
+                process.wait()
+            if isinstance(exc, subprocess.TimeoutExpired):
+                raise TimeoutError(f"took longer than {timeout:g} s") from None
             raise
+        finally:
+            _running.pop(process, None)
     if code:
         raise CommandFailedError(f"{_how_ended(code)}: {shlex.join(words)}\n{_tail(log)}".rstrip())
     log.unlink()
@@ -189,30 +212,3 @@ def _gather(files: Path, shard: Path) -> None:
     if not tables:
         raise CommandFailedError("the program left neither {shard} nor CSV files in {folder}")
     database_of_csv(tables, shard)
-
-
-def _adopt(found: Path, path: Path, run: Run, experiment_id: str, started: str) -> None:
-    """Make a shard of any SQLite file: its rows, and what is known of the run."""
-    from farm_merge.merge import merge_shards
-
-    merge_shards(
-        [found],
-        path,
-        experiment_id=experiment_id,
-        simulation_id=run.simulation_id,
-        include_running=True,
-        jobs=1,
-    )
-    known = {
-        "status": "completed",
-        "start_time": started,
-        "end_time": now(),
-        "parameters": stored_json(run.record),
-        "seed": run.seed,
-        **provenance(),
-    }
-    with closing(connect(file_uri(path, mode="rw"))) as connection, transaction(connection):
-        columns = ", ".join(f"{column} = :{column}" for column in known)
-        connection.execute(f"UPDATE simulations SET {columns}", known)
-        connection.execute(f"DELETE FROM {LEDGER}")  # it names a file that is gone
-        connection.execute(f"PRAGMA application_id = {SHARD_MARK}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from farm_merge.csv_tables import rows_of_csv
 from farm_merge.errors import FarmMergeError
-from farm_merge.sweep.csv_tables import rows_of_csv
 from farm_merge.sweep.kinds import simulator_of
 from farm_merge.sweep.names import LONGEST_ID, Value, abbreviations, digest_number, run_id
 from farm_merge.sweep.points import Point, Points
@@ -54,13 +54,17 @@ class Sweep(BaseModel):
         name: Of the experiment, for people.
         description: Of the experiment, for people.
         simulation: The function that simulates: "package.module:function", called with
-            `(db, parameters, seed)`, or "mesa:package.module:Model"; the built-in model by default.
+            `(db, parameters, seed)`, "mesa:package.module:Model", or
+            "agentfarm:package.module:function"; the built-in model by default.
         command: A command line that simulates, instead.
         steps: The parameter `steps` of every run; the built-in model needs it.
         repetitions: Runs of every parameter set.
         seed: The root seed.
         timeout: Seconds that a run may take.
         retries: How often a run that fails is tried again.
+        shards: Whether every run has a shard, or every worker one for all its runs.
+        storage: Whether runs log to the disk, or into memory until they are over.
+        memory_limit_mb: How large a run may grow in memory before it goes on in a file.
         grid: Values by parameter; every combination is a parameter set.
         zip: Values by parameter, all as many: the first of each are a parameter set, and so on.
         csv: A CSV file whose every line is a parameter set, with their names in the first.
@@ -80,6 +84,9 @@ class Sweep(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     timeout: Annotated[float, Field(gt=0)] | None = None
     retries: Annotated[int, Field(ge=0)] = 0
+    shards: Literal["run", "worker"] = "run"
+    storage: Literal["disk", "memory"] = "disk"
+    memory_limit_mb: Annotated[int, Field(ge=1)] | None = None
     grid: dict[str, Values] = Field(default_factory=dict)
     zip: dict[str, Values] = Field(default_factory=dict)
     csv: str | None = None

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from farm_merge.errors import FarmMergeError, InvalidOptionError, require_choice
+from farm_merge.extras import missing_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +57,7 @@ def _dask(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
     try:
         distributed: Any = import_module("distributed")  # it has no types of its own
     except ModuleNotFoundError as exc:
-        raise FarmMergeError(
-            "dask is not installed", remedy="pip install 'farm-merge[dask]'"
-        ) from exc
+        raise missing_extra("dask is not installed", "dask") from exc
     if scheduler is not None:
         try:
             with (
@@ -81,8 +80,6 @@ def _mpi(workers: int | None, _: str | None) -> Iterator[Executor]:
     try:
         from mpi4py.futures import MPIPoolExecutor
     except (ImportError, RuntimeError) as exc:
-        raise FarmMergeError(
-            f"MPI cannot be used ({exc})", remedy="pip install 'farm-merge[mpi]', and an MPI"
-        ) from exc
+        raise missing_extra(f"MPI cannot be used ({exc}); it needs one", "mpi") from exc
     with MPIPoolExecutor(workers) as executor:
         yield executor

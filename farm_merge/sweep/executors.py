@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from farm_merge.sweep.children import end_runs, simulate_in_child
 from farm_merge.sweep.failures import Failure
 from farm_merge.sweep.shards import ended_by, simulate_run, this_worker
 
@@ -21,6 +27,15 @@ _MOST_SUBMITTED = 1000
 """More than any cluster of ours has workers, and few enough to take no memory."""
 
 
+def _may_stay(executor: Executor, jobs: Jobs) -> bool:
+    """Return whether runs go on in the workers themselves, and not in children of theirs.
+
+    A run that is killed would take a worker of Dask with it, and all processes of MPI.
+    """
+    is_of_python = isinstance(executor, ThreadPoolExecutor | ProcessPoolExecutor)
+    return is_of_python and (jobs.timeout is None or jobs.simulator.kind == "command")
+
+
 class ExecutorCrew:
     """An executor that simulates, of which nothing is known but its interface.
 
@@ -32,6 +47,8 @@ class ExecutorCrew:
     def __init__(self, jobs: Jobs, executor: Executor) -> None:
         self._jobs = jobs
         self._executor = executor
+        self._client: Any = getattr(executor, "_client", None)  # Dask's
+        self._simulate = simulate_run if _may_stay(executor, jobs) else simulate_in_child
         self._runs: dict[Future[Ended], Run] = {}
         self._done: SimpleQueue[Future[Ended]] = SimpleQueue()
         self._refused: list[Ended] = []
@@ -45,7 +62,7 @@ class ExecutorCrew:
     def start(self, run: Run) -> None:
         """Submit a run."""
         try:
-            future = self._executor.submit(simulate_run, self._jobs, run)
+            future = self._executor.submit(self._simulate, self._jobs, run)
         except RuntimeError as exc:  # it is broken, or shut down
             self._refused.append(self._failed(run, exc))
             return
@@ -61,13 +78,20 @@ class ExecutorCrew:
             return []
         future = self._done.get()
         run = self._runs.pop(future)
-        error = future.exception()
+        try:
+            error = future.exception()
+        except CancelledError as exc:  # as Dask does where its scheduler was started again
+            error = exc
         return [future.result() if error is None else self._failed(run, error)]
 
     def close(self) -> None:
-        """Cancel what has not begun; what has begun goes on in the executor."""
+        """Cancel what has not begun, and end what goes on in children and programs."""
         for future in self._runs:
             future.cancel()
+        if self._runs:
+            end_runs(self._jobs.folder)
+        if self._runs and self._client is not None and self._client.status == "running":
+            self._client.run(end_runs, self._jobs.folder)  # its workers stay, and would go on
 
     def _failed(self, run: Run, error: BaseException) -> Ended:
         self._is_broken = self._is_broken or isinstance(error, BrokenExecutor)

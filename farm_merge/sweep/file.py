@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from farm_merge.errors import FarmMergeError
+from farm_merge.nearest import with_nearest
 from farm_merge.sweep.design import Sweep
-from farm_merge.sweep.nearest import with_nearest
 
 if TYPE_CHECKING:
     from os import PathLike

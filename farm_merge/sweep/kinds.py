@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from farm_merge.sweep.agentfarm_model import AGENTFARM, AgentFarmSimulator
 from farm_merge.sweep.command import CommandSimulator
 from farm_merge.sweep.mesa_model import MESA, MesaSimulator
 from farm_merge.sweep.simulators import FunctionSimulator
@@ -24,6 +25,8 @@ def simulator_of(kind: Literal["simulation", "command"], label: str, folder: str
     """
     if kind == "command":
         return CommandSimulator(label, folder)
+    if label.startswith(AGENTFARM):
+        return AgentFarmSimulator(label, folder)
     if label.startswith(MESA):
         return MesaSimulator(label, folder)
     return FunctionSimulator(label, folder)

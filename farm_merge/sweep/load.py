@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.sweep.nearest import with_nearest
+from farm_merge.nearest import with_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.sweep.nearest import with_nearest
+from farm_merge.nearest import with_nearest
 from farm_merge.sweep.simulators import LoadedSimulator
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm_merge.sweep.runs import Run
+    from farm_merge.sweep.shards import Jobs
 
 __all__ = ["MESA", "MesaSimulator"]
 
@@ -53,15 +54,8 @@ class MesaSimulator(LoadedSimulator):
             if is_needed and name not in {*parameters, *_SEEDS}:
                 raise FarmMergeError(f"{name} is missing: {self.label} needs it")
 
-    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:  # noqa: ARG002
-        """Step a model until it stops, or as often as `steps`, and record it.
-
-        Args:
-            run: What to simulate.
-            experiment_id: What it belongs to.
-            path: Where the shard is made.
-            safely: What is recorded survives a kill in any case.
-        """
+    def simulate(self, run: Run, path: Path, jobs: Jobs) -> None:
+        """Step a model until it stops, or as often as `steps`, and record it."""
         model_class = self.load()
         arguments = {name: value for name, value in run.parameters.items() if name != "steps"}
         seed = "seed" if "seed" in inspect.signature(model_class).parameters else "rng"
@@ -73,8 +67,9 @@ class MesaSimulator(LoadedSimulator):
             parameters=run.record,
             seed=run.seed,
             simulation_id=run.simulation_id,
-            experiment_id=experiment_id,
+            experiment_id=jobs.experiment_id,
         )
         with recorder:
             while model.running and model.steps < run.parameters["steps"]:
                 model.step()
+        import_module("farm_merge.mesa.collected").forget_model(model)

@@ -9,11 +9,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from farm_merge.publish import read_output
+from farm_merge.publish import reading_output
 from farm_merge.sqlite import connect, file_uri
 from farm_merge.sweep.code import code_of
+from farm_merge.sweep.places import Places
 from farm_merge.sweep.resume import find_runs
-from farm_merge.sweep.shards import shard_path
+from farm_merge.sweep.shelf import Shelf, simulations_in
 from farm_merge.sweep.store import changes_of_design
 
 if TYPE_CHECKING:
@@ -70,9 +71,10 @@ def plan_sweep(
         OutputError: If the output is no experiment database.
     """
     folder, output, runs = Path(shards).resolve(), Path(output), sweep.runs()
-    found = find_runs(runs, folder, output, sweep.experiment_id, code_of(sweep.simulator()))
+    places = Places(folder, Shelf(folder))
+    found = find_runs(runs, places, output, sweep.experiment_id, code_of(sweep.simulator()))
     present, due = runs.at(found.present), runs.at(found.due)
-    times, sizes = _measured(present[:_MOST_JUDGED], folder, output)
+    times, sizes = _measured(present[:_MOST_JUDGED], places, output)
     seconds = fmean(times) * len(due) / (workers or os.cpu_count() or 1) if times else None
     return Outlook(
         runs,
@@ -84,18 +86,20 @@ def plan_sweep(
     )
 
 
-def _measured(present: Sequence[Run], folder: Path, output: Path) -> tuple[list[float], list[int]]:
+def _measured(
+    present: Sequence[Run], places: Places, output: Path
+) -> tuple[list[float], list[float]]:
     """Return how long runs took, and how large their shards are."""
     times: list[float] = []
     sizes = []
     for run in present:
-        shard = shard_path(folder, run)
+        shard = places.path(run)
         if shard.exists():
-            sizes.append(shard.stat().st_size)
+            sizes.append(shard.stat().st_size / len(simulations_in(shard)))
             with closing(connect(file_uri(shard, mode="ro"), read_only=True)) as connection:
                 times += _seconds(connection, run)
         elif output.exists():
-            with read_output(output) as connection:
+            with reading_output(output) as connection:
                 times += _seconds(connection, run)
     return times, sizes
 

@@ -12,16 +12,18 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context, resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from farm_merge.sweep.failures import Failure
 from farm_merge.sweep.shards import ended_by, remove_leftovers, simulate_run
+from farm_merge.workers import ignore_interrupts, interrupts_held
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
@@ -48,12 +50,16 @@ class _Worker:
         """How long its run has been going on."""
         return 0.0 if self.began is None else time.monotonic() - self.began
 
-    def end(self) -> None:
-        """End it, with everything that it started."""
+    def kill(self) -> None:
+        """Kill it, with everything that it started."""
         assert self.process.pid is not None  # noqa: S101  (it was started)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()  # it may not lead a group yet
+
+    def end(self) -> None:
+        """End it, with everything that it started."""
+        self.kill()
         self.process.join()
         self.connection.close()
         self.lifeline.close()
@@ -65,13 +71,12 @@ class ProcessCrew:
     Args:
         jobs: What all runs have in common.
         workers: How many processes.
-        timeout: How many seconds a run may take.
     """
 
-    def __init__(self, jobs: Jobs, workers: int, timeout: float | None) -> None:
+    def __init__(self, jobs: Jobs, workers: int) -> None:
         self._jobs = jobs
         self._most = workers
-        self._timeout = timeout
+        self._timeout = jobs.timeout
         self._busy: list[_Worker] = []
         self._free: list[_Worker] = []
 
@@ -103,6 +108,11 @@ class ProcessCrew:
                     ended.append(result)
         return ended
 
+    def kill(self) -> None:
+        """Kill what is running, for whoever waits for it."""
+        for worker in list(self._busy):
+            worker.kill()
+
     def close(self) -> None:
         """End all processes, and everything that they started."""
         running = [worker.run for worker in self._busy if worker.run]
@@ -118,7 +128,9 @@ class ProcessCrew:
         ours, theirs = context.Pipe()
         held, lifeline = context.Pipe()
         process = context.Process(target=_serve, args=(self._jobs, theirs, lifeline))
-        process.start()
+        resource_tracker.ensure_running()  # or it is started with the first, and lets SIGINT in
+        with interrupts_held(), _may_have_children():
+            process.start()
         theirs.close()
         lifeline.close()
         return _Worker(process, ours, held)
@@ -166,10 +178,22 @@ class ProcessCrew:
         return ended_by(self._jobs, failure)
 
 
+@contextmanager
+def _may_have_children() -> Iterator[None]:
+    """Let a daemon, as Dask's workers are, have a child: ours sees when its parent is gone."""
+    config = current_process()._config  # type: ignore[attr-defined]  # noqa: SLF001
+    was_daemon = config.pop("daemon", False)
+    try:
+        yield
+    finally:
+        if was_daemon:
+            config["daemon"] = True
+
+
 def _serve(jobs: Jobs, connection: Connection, lifeline: Connection) -> None:
     """Simulate run after run, until the sweep closes the pipe or is gone."""
     os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep decides what happens then
+    ignore_interrupts()
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     with suppress(EOFError, ConnectionError):
         while True:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.digest import digest_simulations
 from farm_merge.errors import FarmMergeError
 from farm_merge.read.open import reading
+from farm_merge.read.where import chosen_simulations
 from farm_merge.sweep.code import code_of
 from farm_merge.sweep.kinds import simulator_of
 from farm_merge.sweep.runs import Run
@@ -88,11 +89,10 @@ def rerun_simulation(
 def _stored(path: Path, simulation_id: str) -> dict[str, Any]:
     columns = "experiment_id, status, parameters, seed, git_commit, package_versions"
     with reading(path) as connection:
+        chosen_simulations(connection, (), [simulation_id], path=path)
         row = connection.execute(
             f"SELECT {columns} FROM simulations WHERE simulation_id = ?", (simulation_id,)
         ).fetchone()
-    if row is None:
-        raise FarmMergeError(f"has no simulation {simulation_id}", path=path)
     found = dict(zip(columns.split(", "), row, strict=True))
     found["code"] = json.loads(found.pop("package_versions") or "{}")
     found["code"]["git_commit"] = found.pop("git_commit")

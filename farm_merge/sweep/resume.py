@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ConflictError, FarmMergeError
-from farm_merge.publish import read_output, require_experiment, require_usable
+from farm_merge.publish import reading_output, require_experiment, require_usable
 from farm_merge.sqlite import connect, file_uri, sqlite3
-from farm_merge.sweep.shards import shard_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from farm_merge.sweep.places import Places
     from farm_merge.sweep.runs import Run
 
 __all__ = ["Found", "find_runs"]
@@ -46,7 +46,7 @@ class Found:
 
 def find_runs(
     runs: Sequence[Run],
-    folder: Path,
+    places: Places,
     output: Path,
     experiment_id: str,
     code: Mapping[str, str | None],
@@ -57,7 +57,7 @@ def find_runs(
 
     Args:
         runs: The sweep, or a part of it.
-        folder: Where the shards belong.
+        places: Where the shards are.
         output: The experiment database, which may not exist.
         experiment_id: What the runs belong to.
         code: What is stored of the code that simulates, to be compared.
@@ -73,9 +73,9 @@ def find_runs(
     others: Counter[str] = Counter()
     wanted = _Wanted(experiment_id, code)
     with ExitStack() as stack:
-        merged = stack.enter_context(read_output(output)) if output.exists() else None
+        merged = stack.enter_context(reading_output(output)) if output.exists() else None
         for place, run in enumerate(runs):
-            shard = shard_path(folder, run)
+            shard = places.path(run)
             path, row = output, _merged(merged, run, wanted, tolerant=tolerant)
             if row is None:
                 path, row = shard, _in_shard(shard, run)

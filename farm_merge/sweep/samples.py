@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from farm_merge.errors import FarmMergeError
+from farm_merge.extras import missing_extra
 from farm_merge.sweep.names import Value  # noqa: TC001  (pydantic reads the annotations)
 
 if TYPE_CHECKING:
@@ -128,10 +128,7 @@ class Sample(_Strict):
         try:
             return self._drawn(seed)
         except ModuleNotFoundError as exc:
-            raise FarmMergeError(
-                f"method {self.method!r} needs {exc.name}",
-                remedy="pip install 'farm-merge[design]'",
-            ) from exc
+            raise missing_extra(f"method {self.method!r} needs {exc.name}", "design") from exc
 
     def _drawn(self, seed: int) -> np.ndarray[Any, Any]:
         import numpy as np

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError, ShardError
+from farm_merge.nearest import with_nearest
 from farm_merge.read.compare import compare_simulations
 from farm_merge.read.open import query, reading
 from farm_merge.sweep.design import Sweep
-from farm_merge.sweep.nearest import with_nearest
 from farm_merge.sweep.samples import problem
 from farm_merge.sweep.store import stored_design
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import FarmMergeError
 from farm_merge.publish import publish_new
 from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri, make_disposable
-from farm_merge.sweep.command import files_of
+from farm_merge.sweep.adopt import files_of
 from farm_merge.sweep.failures import Failure
+from farm_merge.sweep.shelf import put_on_shelf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,10 @@ class Jobs:
         simulator: What simulates them.
         code: What is stored of the code that does: `git_commit`, and more by name.
         keep_partial: Whether the rows of runs that fail are kept.
+        timeout: Seconds that a run may take.
+        by_worker: Whether each worker has one shard for all its runs, instead of one a run.
+        in_memory: Whether runs log into memory, as far as the model allows it.
+        memory_limit_mb: How large such a database may grow before it goes on in a file.
     """
 
     folder: Path
@@ -54,6 +59,10 @@ class Jobs:
     simulator: Simulator
     code: Mapping[str, str | None]
     keep_partial: bool = False
+    timeout: float | None = None
+    by_worker: bool = False
+    in_memory: bool = False
+    memory_limit_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +116,17 @@ def simulate_run(jobs: Jobs, run: Run) -> Ended:
         run: What to simulate.
     """
     stage, started = "start", time.perf_counter()
+    if shard_path(jobs.folder, run).exists():  # Dask runs again what a worker had done that died
+        return Ended(run)
     try:
         remove_leftovers(jobs.folder, run)  # of an attempt before
         jobs.simulator.prepare()
         stage = "simulate"
         temporary = temporary_path(jobs.folder, run)
-        jobs.simulator.simulate(run, jobs.experiment_id, temporary, safely=jobs.keep_partial)
+        jobs.simulator.simulate(run, temporary, jobs)
         stage = "store"
-        _publish(jobs, run, time.perf_counter() - started)
+        _complete(jobs, run, time.perf_counter() - started)
+        _hand_over(jobs, run)
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001  (SystemExit too: it is the model's)
@@ -133,8 +145,8 @@ def ended_by(jobs: Jobs, failure: Failure) -> Ended:
     return Ended(failure.run, failure)
 
 
-def _publish(jobs: Jobs, run: Run, seconds: float) -> None:
-    """Let a complete shard appear under its name, with what is known of how it was made."""
+def _complete(jobs: Jobs, run: Run, seconds: float) -> None:
+    """Write into a shard what is known of how it was made."""
     temporary, shard = temporary_path(jobs.folder, run), shard_path(jobs.folder, run)
     facts = {
         "seconds": round(seconds, 3),
@@ -155,7 +167,15 @@ def _publish(jobs: Jobs, run: Run, seconds: float) -> None:
             (str(shard), commit, json.dumps(code), json.dumps({"run": facts})),
         )
         connection.execute("PRAGMA journal_mode=DELETE")  # to read it shall leave nothing beside it
-    if shard.exists():  # another attempt of an executor was faster
+
+
+def _hand_over(jobs: Jobs, run: Run) -> None:
+    """Let a complete shard appear under its name, or put it into that of this worker."""
+    temporary, shard = temporary_path(jobs.folder, run), shard_path(jobs.folder, run)
+    if jobs.by_worker:
+        put_on_shelf(temporary, jobs.folder)
+        remove_leftovers(jobs.folder, run)
+    elif shard.exists():  # another attempt of an executor was faster
         temporary.unlink(missing_ok=True)
     else:  # by a rename, which leaves nothing: the lock of the sweep is that of all its shards
         publish_new(temporary, shard, links=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from farm_merge.config import DatabaseConfig
-from farm_merge.database import SimulationDatabase
+from farm_merge.database import InMemorySimulationDatabase, SimulationDatabase
 from farm_merge.sweep.load import load, source_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm_merge.sweep.runs import Run
+    from farm_merge.sweep.shards import Jobs
 
 __all__ = ["BUILT_IN", "FunctionSimulator", "LoadedSimulator", "Simulator"]
 
@@ -61,14 +62,13 @@ class Simulator(Protocol):
     def source(self) -> str:
         """Return a digest of the code, as far as it can be seen; another code, another digest."""
 
-    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:
+    def simulate(self, run: Run, path: Path, jobs: Jobs) -> None:
         """Simulate a run into a new shard.
 
         Args:
             run: What to simulate.
-            experiment_id: What it belongs to.
             path: Where the shard is made.
-            safely: Whether what is committed survives a kill.
+            jobs: What all runs have in common: the experiment, and how shards are written.
         """
 
 
@@ -128,15 +128,26 @@ class FunctionSimulator(LoadedSimulator):
         if check is not None:
             check(parameters)
 
-    def simulate(self, run: Run, experiment_id: str, path: Path, *, safely: bool) -> None:
-        """Call the function with an open shard."""
+    def simulate(self, run: Run, path: Path, jobs: Jobs) -> None:
+        """Call the function with an open shard, or with a database in memory that becomes one."""
         function = self.load()
-        with SimulationDatabase(
-            path,
-            settings=DatabaseConfig() if safely else _UNPUBLISHED,
-            simulation_id=run.simulation_id,
-            experiment_id=experiment_id,
-            parameters=run.record,
-            seed=run.seed,
-        ) as database:
-            function(database, dict(run.parameters), run.seed)
+        about: dict[str, Any] = {
+            "simulation_id": run.simulation_id,
+            "experiment_id": jobs.experiment_id,
+            "parameters": run.record,
+            "seed": run.seed,
+        }
+        if not jobs.in_memory:
+            settings = DatabaseConfig() if jobs.keep_partial else _UNPUBLISHED
+            with SimulationDatabase(path, settings=settings, **about) as database:
+                function(database, dict(run.parameters), run.seed)
+            return
+        limit = jobs.memory_limit_mb
+        with InMemorySimulationDatabase(limit, spill_to=path, **about) as memory:
+            try:
+                function(memory, dict(run.parameters), run.seed)
+            except BaseException:
+                if jobs.keep_partial:
+                    memory.spill()
+                raise
+            memory.spill()

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.progress import silent
-from farm_merge.publish import existing_output, locked, read_output
+from farm_merge.publish import existing_output, locked, reading_output, writing
 from farm_merge.sqlite import sqlite3, transaction
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["changes_of_design", "store_design", "stored_design"]
 
 _KEY = "sweep"
+
+_HOW_IT_RUNS = {"timeout", "retries", "shards", "storage", "memory_limit_mb"}
 
 
 def store_design(output: Path, sweep: Sweep) -> None:
@@ -30,6 +32,7 @@ def store_design(output: Path, sweep: Sweep) -> None:
     if not output.exists() or stored_design(output, sweep.experiment_id) == design:
         return
     with (
+        writing(output),
         locked(output, silent),
         existing_output(output) as connection,
         transaction(connection, "IMMEDIATE"),
@@ -53,7 +56,7 @@ def stored_design(output: Path, experiment_id: str) -> dict[str, Any] | None:
     """Return the design that an experiment was made by, as in its sweep file; None if unknown."""
     if not output.exists():
         return None
-    with read_output(output) as connection:
+    with reading_output(output) as connection:
         return _stored(connection, experiment_id)
 
 
@@ -79,6 +82,8 @@ def _stored(connection: sqlite3.Connection, experiment_id: str) -> dict[str, Any
 
 
 def _plain(sweep: Sweep) -> dict[str, Any]:
-    """Return a design as it is in its file, without what is the default."""
-    plain: dict[str, Any] = json.loads(sweep.model_dump_json(exclude_defaults=True))
+    """Return a design as it is in its file, without defaults and what changes no result."""
+    plain: dict[str, Any] = json.loads(
+        sweep.model_dump_json(exclude_defaults=True, exclude=_HOW_IT_RUNS)
+    )
     return plain

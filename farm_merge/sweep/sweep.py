@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, get_args
 
 from farm_merge.errors import ConflictError, InvalidOptionError, require_choice
 from farm_merge.merge import MergeReport, OnConflict
+from farm_merge.progress import runs_and_merge
 from farm_merge.publish import locked, writing
 from farm_merge.sweep.code import code_of
 from farm_merge.sweep.collect import Collector, Experiment
 from farm_merge.sweep.executors import ExecutorCrew
+from farm_merge.sweep.places import Places
 from farm_merge.sweep.processes import ProcessCrew
 from farm_merge.sweep.resume import find_runs
-from farm_merge.sweep.shards import Jobs, remove_leftovers, shard_path
+from farm_merge.sweep.shards import Jobs, remove_leftovers
+from farm_merge.sweep.shelf import Shelf
 from farm_merge.sweep.store import changes_of_design, store_design
 from farm_merge.sweep.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
     from os import PathLike
 
@@ -71,7 +74,7 @@ def run_sweep(
     keep_partial: bool = False,
     task: tuple[int, int] | None = None,
     on_conflict: OnConflict = "error",
-    progress: Callable[[int, int, int, Run | None], None] | None = None,
+    progress: Callable[[int, int, int, Run | None], None] | bool | None = None,
     merge_progress: Callable[[Progress], None] | None = None,
 ) -> SweepReport:
     """Simulate every run of a sweep in parallel, and merge their shards as they come.
@@ -84,10 +87,11 @@ def run_sweep(
         shards: The folder for the shards; with workers on other machines, one that all share.
         output: The experiment database.
         executor: Any executor of `concurrent.futures`, or of its interface, such as
-            `dask.distributed.Client().get_executor()`; by default processes on this machine, and
-            a run that kills its process then costs only itself.
+            `dask.distributed.Client().get_executor(pure=False)`; by default processes on this
+            machine. Other than in Python's own, runs go on in children of the workers.
         workers: The number of processes if no executor is given; one a core by default.
-        timeout: Seconds that a run may take, instead of what the sweep has; processes only.
+        timeout: Seconds that a run may take, instead of what the sweep has; with an executor, a
+            run then goes on in a child of its worker, which can be ended.
         retries: How often a run that fails is tried again, instead of what the sweep has.
         max_failures: How many runs may fail before the sweep stops; no limit by default.
         keep_partial: Keep the rows that runs had logged before they failed.
@@ -95,7 +99,7 @@ def run_sweep(
         on_conflict: What wins if the output has other data of these simulations, as in
             `merge_shards`.
         progress: Called with the number of runs done, failed and in total, and the run that
-            ended last.
+            ended last; True draws a bar over them, and then one over the merge.
         merge_progress: Called as the merge at the end goes on.
 
     Raises:
@@ -108,18 +112,35 @@ def run_sweep(
     """
     retries = sweep.retries if retries is None else retries
     timeout = sweep.timeout if timeout is None else timeout
-    _require_options(on_conflict, executor, workers, timeout, retries, max_failures, task)
+    _require_options(on_conflict, workers, timeout, retries, max_failures, task)
     folder, output = Path(shards).resolve(), Path(output)
     first, step = task or (1, 1)
     runs = sweep.runs()[first - 1 :: step]
     simulator = sweep.simulator()
-    jobs = Jobs(folder, sweep.experiment_id, simulator, code_of(simulator), keep_partial)
+    jobs = Jobs(
+        folder,
+        sweep.experiment_id,
+        simulator,
+        code_of(simulator),
+        keep_partial,
+        timeout,
+        by_worker=sweep.shards == "worker",
+        in_memory=sweep.storage == "memory",
+        memory_limit_mb=sweep.memory_limit_mb,
+    )
     experiment = Experiment(output, sweep.experiment_id, sweep.name, sweep.description, on_conflict)
     lock = folder / ("sweep" if task is None else f"sweep-{first}-of-{step}")
-    with writing(folder), locked(lock, partial(_refuse, folder)):
+    with (
+        writing(folder),
+        locked(lock, partial(_refuse, folder)),
+        runs_and_merge(progress, merge_progress) as (ran, merging),
+    ):
+        shelf = Shelf(folder)
+        deque(shelf.take_over(), maxlen=0)  # what workers of a sweep left that was killed
+        places = Places(folder, shelf)
         found = find_runs(
             runs,
-            folder,
+            places,
             output,
             sweep.experiment_id,
             jobs.code,
@@ -129,16 +150,17 @@ def run_sweep(
             for run in runs.at(found.present):
                 remove_leftovers(folder, run)
         notes = (*changes_of_design(output, sweep), *found.notes)
-        tally = Tally(len(runs), max_failures, retries, progress, present=len(found.present))
+        tally = Tally(len(runs), max_failures, retries, ran, present=len(found.present))
         with ExitStack() as stack:
             collector = stack.enter_context(Collector(experiment))
-            for shard in _shards(runs.at(found.present), folder):
+            for shard in places.of(runs.at(found.present)):
                 collector.add(shard)
-            crew = stack.enter_context(closing(_crew(jobs, executor, workers, timeout)))
-            _carry_out(crew, (runs[place] for place in found.due), tally, collector, folder)
+            stack.callback(places.take_over, collector)
+            crew = stack.enter_context(closing(_crew(jobs, executor, workers)))
+            _carry_out(crew, (runs[place] for place in found.due), tally, collector, places)
         if collector.error is not None:  # what it did not write is written once more
             experiment.record(tally.failed)
-        merged = _merge(experiment, list(_shards(runs, folder)), collector, merge_progress)
+        merged = _merge(experiment, list(places.of(runs)), collector, merging)
         store_design(output, sweep)
     return SweepReport(
         tuple(tally.completed),
@@ -153,7 +175,6 @@ def run_sweep(
 
 def _require_options(
     on_conflict: str,
-    executor: Executor | None,
     workers: int | None,
     timeout: float | None,
     retries: int,
@@ -167,23 +188,14 @@ def _require_options(
             raise InvalidOptionError(f"{name} is {value!r}; it takes a number from {lowest}")
     if timeout is not None and timeout <= 0:
         raise InvalidOptionError(f"timeout is {timeout!r}; it takes seconds above 0")
-    if timeout is not None and executor is not None:
-        raise InvalidOptionError("timeout: only processes of the sweep's own can be ended")
     if task is not None and not 1 <= task[0] <= task[1]:
         raise InvalidOptionError(f"task is {task!r}; it takes K and N, with K from 1 to N")
 
 
-def _crew(
-    jobs: Jobs, executor: Executor | None, workers: int | None, timeout: float | None
-) -> ProcessCrew | ExecutorCrew:
+def _crew(jobs: Jobs, executor: Executor | None, workers: int | None) -> ProcessCrew | ExecutorCrew:
     if executor is not None:
         return ExecutorCrew(jobs, executor)
-    return ProcessCrew(jobs, workers or os.cpu_count() or 1, timeout)
-
-
-def _shards(runs: Iterable[Run], folder: Path) -> Iterator[Path]:
-    """Yield the shards that are there."""
-    return (path for run in runs if (path := shard_path(folder, run)).exists())
+    return ProcessCrew(jobs, workers or os.cpu_count() or 1)
 
 
 def _carry_out(
@@ -191,7 +203,7 @@ def _carry_out(
     due: Iterator[Run],
     tally: Tally,
     collector: Collector,
-    folder: Path,
+    places: Places,
 ) -> None:
     """Simulate runs until there are no more, or too many have failed."""
     tally.report(None)
@@ -203,8 +215,8 @@ def _carry_out(
         if not ended:
             return
         for it in ended:
-            if it.failure is None:
-                collector.add(shard_path(folder, it.run))
+            if it.failure is None or places.has_lost(it.failure, collector):
+                places.collect(it.run, collector)
                 tally.complete(it.run)
             elif failure := tally.fail(it.failure):
                 collector.add(failure)
@@ -223,7 +235,10 @@ def _merge(
         return MergeReport(experiment.output, (), (), (), (), (), 0.0)
     report = experiment.merge(shards, progress)
     before = collector.outcomes
-    outcomes = (it if it.action.writes else before.get(it.path, it) for it in report.simulations)
+    outcomes = (
+        it if it.action.writes else before.get((it.path, it.simulation_id), it)
+        for it in report.simulations
+    )
     return replace(report, simulations=tuple(outcomes), seconds=report.seconds + collector.seconds)
 
 

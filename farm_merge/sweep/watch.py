@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import InvalidOptionError, ShardError
 from farm_merge.merge import MergeReport, find_inputs, merge_shards
 from farm_merge.merge.inputs.file import companions, identify
-from farm_merge.publish import read_output
+from farm_merge.publish import reading_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -110,6 +110,6 @@ def _settled(paths: list[Path], output: Path, settle: float) -> dict[Path, Ident
 def _simulations(output: Path) -> int:
     if not output.exists():
         return 0
-    with read_output(output) as connection:
+    with reading_output(output) as connection:
         (number,) = connection.execute("SELECT count(*) FROM simulations").fetchone()
     return int(number)

@@ -49,9 +49,9 @@ def test_digests_are_printed_stored_and_checked(run, experiment):
     assert run("digest", experiment).exit_code == 0
     query(experiment, "UPDATE agents SET birth_time = 9 WHERE simulation_id = 'pop4_r1'")
     changed = run("digest", experiment)
-    assert changed.exit_code == 1
+    assert changed.exit_code == 4
     assert "changed: pop4_r1 was " in changed.output
-    assert "changed" not in run("digest", experiment, "pop6_r1").output
+    assert "changed" not in run("digest", experiment, "--simulation", "pop6_r1").output
 
 
 def test_a_simulation_is_run_again(run, experiment):
@@ -60,5 +60,5 @@ def test_a_simulation_is_run_again(run, experiment):
     assert "pop4_r2: the same, " in result.output
     query(experiment, "DELETE FROM agent_actions WHERE simulation_id = 'pop4_r2'")
     differs = run("rerun", experiment, "pop4_r2", "--json")
-    assert differs.exit_code == 1
+    assert differs.exit_code == 4
     assert json.loads(differs.stdout)["differing"] == ["agent_actions"]

@@ -70,7 +70,7 @@ def test_the_module_is_the_command():
 def test_a_mistyped_command_is_not_taken_for_a_file(run):
     result = run("lst", "exp.db")
     assert result.exit_code == 2
-    assert "'lst' is neither a command nor an existing path. Did you mean list?" in result.output
+    assert "'lst' is neither a command nor an existing path; the nearest is list" in result.output
 
 
 def test_a_folder_named_like_a_command_can_be_reached(run, make_shard):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.conftest import query
@@ -44,11 +46,12 @@ def test_a_dry_run_shows_the_runs_and_judges_time_and_size(run, sweep_file, tmp_
     before = run("sweep", sweep_file, "--dry-run")
     assert before.exit_code == 0, before.output
     assert "pop4_r1" in before.output
-    assert "4 of 4 runs would be simulated, in an unknown time. Nothing was run" in before.output
+    assert "4 of 4 runs would be simulated. Nothing was run" in before.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.toml"]
     run("sweep", sweep_file, "--task", "1/2", "--executor", "threads")
     after = run("sweep", sweep_file, "--dry-run", "-j", 1)
-    assert "2 of 4 runs would be simulated, in about 0 s; all shards about " in after.output
+    judged = r"2 of 4 runs would be simulated, in about \d+ s; all shards about [\d,]+ bytes"
+    assert re.search(judged, after.output)
     assert "judged by 2 runs" in after.output
 
 

@@ -103,6 +103,22 @@ def test_numpy_scalars_are_stored_as_numbers_not_blobs(path):
     assert query(path, "SELECT health_after, details FROM health_incidents") == [(2.0, '{"n": 3}')]
 
 
+def test_what_json_does_not_know_is_written_as_json_all_the_same(path):
+    values = {"x": float("nan"), "y": np.array([np.inf, 1]), 'a "NaN"\\': "-Infinity", "z": -np.inf}
+    with SimulationDatabase(path, parameters=values, settings=None) as db:
+        db.logger.log_agent_action(0, "a1", "move", details=values)
+        db.logger.log_agent_action(0, "a1", "move", temperature=float("nan"))
+        db.update_simulation_status("completed", {"loss": float("nan")})
+    stored = {"x": None, "y": ["Infinity", 1.0], 'a "NaN"\\': "-Infinity", "z": "-Infinity"}
+    details = query(path, "SELECT details FROM agent_actions ORDER BY action_id")
+    assert [json.loads(text, parse_constant=pytest.fail) for (text,) in details] == [
+        stored,
+        {"temperature": None},
+    ]
+    valid = "json_valid(parameters), json_valid(results_summary)"
+    assert query(path, f"SELECT {valid} FROM simulations") == [(1, 1)]
+
+
 @pytest.mark.parametrize(
     ("step", "states", "resources", "metrics", "named"),
     [

@@ -191,6 +191,21 @@ def test_a_database_in_memory_is_persisted_with_them(tmp_path):
     assert query(tmp_path / "run.db", "SELECT x FROM t") == [(1,)]
 
 
+def test_rows_may_come_by_column(tmp_path):
+    db = SimulationDatabase(tmp_path / "run.db")
+    db.logger.log_columns("t", {"step": np.arange(3), "x": [0.5, None, 2]}, key="step")
+    db.logger.log_columns("t", {"step": (), "x": ()})
+    with pytest.raises(InvalidRecordError, match="not equally long"):
+        db.logger.log_columns("t", {"step": [3, 4], "x": [1]})
+    with pytest.raises(InvalidRecordError, match="cannot be stored"):
+        db.logger.log_columns("t", {"step": [3, 4, 5], "x": [1, 2, object()]})
+    with pytest.raises(RefusedRowsError, match="log_columns 4"):
+        db.close()
+    assert query(tmp_path / "run.db", "SELECT step, x FROM t ORDER BY step") == [
+        (0, 0.5), (1, None), (2, 2.0),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("engine", ["graft", "attach"])
 def test_such_shards_are_merged_as_today_s_are(tmp_path, engine):
     shards = [tmp_path / f"run_{number}.db" for number in range(4)]

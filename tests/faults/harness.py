@@ -131,6 +131,8 @@ class Runner:
         self._shim.fault_count.restype = ctypes.c_long
         self._template.mkdir(parents=True)
         assert _forked(lambda: scenario.prepare(self._template)) == 0
+        if scenario.shared:
+            scenarios.SHARED = _valued(lambda: scenario.shared(self._template))
         self._anew()
         self.before = self._look(scenarios.result)
         assert self._act(FAULTS[0], 0) == 0, self._said.read_text()
@@ -326,8 +328,8 @@ def _chosen(total: int, points: int) -> list[int]:
 def run_part(folder: Path, part: int, of: int, points: int, only: str) -> None:
     """Run every so-manieth pair of a scenario and a fault, and print what was found."""
     import farm_merge.read.export
-    import farm_merge.read.report.charts
-    import farm_merge.read.report.page  # noqa: F401
+    import farm_merge.report.charts
+    import farm_merge.report.page  # noqa: F401
     from tests.faults.scenarios import SCENARIOS
 
     for number, scenario in enumerate(SCENARIOS):
@@ -336,10 +338,10 @@ def run_part(folder: Path, part: int, of: int, points: int, only: str) -> None:
         runner = Runner(scenario, folder / str(number))
         for fault in FAULTS:
             total = runner.count(fault)
-            chosen = _chosen(total, max(1, round(points * scenario.weight)))
+            chosen = _chosen(total, points)
             found = {at: wrong for at in chosen if (wrong := runner.point(fault, at))}
             _report(scenario.name, fault.name, len(chosen), found)
-        tried, found = runner.powerless(max(1, round(points * scenario.weight)))
+        tried, found = runner.powerless(points)
         _report(scenario.name, POWER, tried, found)
         shutil.rmtree(folder / str(number))
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from farm_merge import ExperimentDatabase, InMemorySimulationDatabase, SimulationDatabase
 from farm_merge.archive import archive_database
@@ -19,8 +20,12 @@ from farm_merge.cli import main
 from farm_merge.errors import FarmMergeError
 from farm_merge.housekeeping import remove_simulations
 from farm_merge.merge import merge_shards
+from farm_merge.report import write_report
+from farm_merge.report.chart import draw_pictures
+from farm_merge.report.charts import draw_charts
+from farm_merge.report.runs import read_runs
 from farm_merge.sqlite import COMPANION_SUFFIXES, sqlite3
-from farm_merge.sweep import run_sweep
+from farm_merge.sweep import run_sweep, watch_shards
 from farm_merge.sweep.design import Sweep
 from tests.conftest import content, query, write_shard
 
@@ -45,7 +50,7 @@ class Scenario:
         whole: Whether all come at once.
         repeats: Whether it can be done again.
         keeps_inputs: Whether what it reads stays.
-        weight: How many of the points of others it gets: some take long.
+        shared: What takes long to make, from the folder, and is the same each time: `SHARED`.
     """
 
     name: str
@@ -57,7 +62,10 @@ class Scenario:
     whole: bool = True
     repeats: bool = True
     keeps_inputs: bool = True
-    weight: float = 1.0
+    shared: Callable[[Path], Any] | None = None
+
+
+SHARED: Any = None
 
 
 def cli(*words: str) -> Callable[[Path], None]:
@@ -165,6 +173,38 @@ def sweep(folder: Path) -> None:
         raise FarmMergeError(f"{len(report.failed)} runs failed")
 
 
+def with_list(folder: Path) -> None:
+    with_output("a", "b", "c")(folder)
+    (folder / "in" / "runs.csv").write_text("simulation_id,seed,status\na,7,failed\nb,8,failed\n")
+
+
+def with_page(folder: Path) -> None:
+    with_output("a", "b")(folder)
+    (folder / "r.html").write_text("<html>an older one</html>")
+
+
+def charts(folder: Path) -> Any:
+    """Draw the charts of a report, and their pictures, which takes seconds."""
+    drawn = [*draw_charts(read_runs(folder / "exp.db"))]
+    return drawn, [*draw_pictures(drawn[:3])]
+
+
+def report(folder: Path) -> None:
+    drawn, pictures = SHARED
+    with patch.multiple(
+        "farm_merge.report",
+        draw_charts=lambda _: drawn, draw_pictures=lambda _: pictures,
+    ):  # fmt: skip
+        write_report(folder / "exp.db", folder / "r.html", plots=folder / "plots")
+
+
+def watch(folder: Path) -> None:
+    for merged in watch_shards([folder / "in"], folder / "exp.db", experiment_id="e", until=3,
+                               settle=0, interval=0.01):  # fmt: skip
+        if merged.left_out:  # it would wait until that file changes
+            raise FarmMergeError(str(merged.left_out[0]))
+
+
 def nothing(folder: Path) -> None:
     (folder / "in").mkdir()
 
@@ -193,15 +233,20 @@ SCENARIOS = (
     Scenario("archive", with_output("a", "b", "c"), cli("archive", "{0}/exp.db"), before=3,
              output="exp.db"),
     Scenario("restore", archived, cli("restore", "{0}/in/exp.db.zst", "-o", "{0}/exp.db")),
-    Scenario("remove", with_output("a", "b", "c"), cli("remove", "{0}/exp.db", "a"), before=3,
+    Scenario("remove", with_output("a", "b", "c"), cli("remove", "{0}/exp.db", "--simulation=a"), before=3,
              simulations=("a", "b", "c")),
     Scenario("vacuum", with_space, cli("vacuum", "{0}/exp.db"), before=3),
     Scenario("split", with_output("a", "b", "c"), cli("split", "{0}/exp.db", "-o", "{0}/parts"),
              before=3),
     Scenario("export", with_output("a", "b"), cli("export", "{0}/exp.db", "-o", "{0}/csv"),
              simulations=("a", "b"), before=2),
-    Scenario("report", with_output("a", "b"), cli("report", "{0}/exp.db", "-o", "{0}/r.html"),
-             simulations=("a", "b"), before=2, weight=0.1),
+    Scenario("report, over another", with_page, report, simulations=("a", "b"), before=2,
+             shared=charts),
+    Scenario("describe", with_list, cli("describe", "{0}/exp.db", "--from", "{0}/in/runs.csv"),
+             before=3),
+    Scenario("digest", with_output("a", "b", "c"), cli("digest", "{0}/exp.db", "--store"),
+             before=3),
+    Scenario("watch", shards(*"abc"), watch, whole=False),
 )  # fmt: skip
 
 
@@ -215,8 +260,10 @@ def result(folder: Path) -> dict[str, Any]:
                 found[name] = contents_of(path)
             except sqlite3.Error as exc:
                 found[name] = str(exc)
-        elif path.suffix == ".csv":
+        elif path.suffix in {".csv", ".png", ".svg"}:
             found[name] = path.stat().st_size
+        elif path.suffix == ".html":
+            found[name] = path.read_text().rstrip()[-7:]
         elif not name.endswith("-shm"):  # it is made anew by whoever needs it
             found[name] = None
     return found
@@ -268,6 +315,9 @@ def problems(
         yield from (f"{name} is new among the inputs" for name in names - {*before})
     else:
         yield from _apart(folder)
+    for page in folder.glob("*.html"):
+        if not page.read_text().rstrip().endswith("</html>"):
+            yield f"{page.name} is not whole"
     output = folder / scenario.output
     if not output.exists():
         if scenario.before is not None:

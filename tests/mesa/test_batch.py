@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
+import weakref
 
 import mesa
 import pytest
+from mesa.examples import BoltzmannWealth
 
 from farm_merge.errors import ConflictError, FarmMergeError, InvalidOptionError
 from farm_merge.merge import audit
@@ -108,6 +111,21 @@ def test_what_a_killed_process_left_is_taken_away(tmp_path):
     assert len(again.completed) == 1
     assert again.merge.rows > 0
     assert query(shard, "SELECT count(*) FROM simulations") == [(0,)]
+
+
+def test_models_that_have_ended_take_no_memory(tmp_path):
+    alive = weakref.WeakSet()
+
+    class Watched(BoltzmannWealth):  # with agents in the cells of a grid
+        def __init__(self, **arguments):
+            super().__init__(**arguments)
+            alive.add(self)
+
+    options = {"max_steps": 3, "display_progress": False}
+    found = batch_run(Watched, {"n": [5, 6], "seed": [1, 2]}, output=tmp_path / "exp.db", **options)
+    assert len(found.completed) == 4
+    gc.collect()
+    assert not alive
 
 
 def test_equal_values_are_runs_of_their_own(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from scipy import stats
 
 from farm_merge import SimulationDatabase, compare
 from farm_merge.errors import FarmMergeError
@@ -34,12 +33,17 @@ def test_one_row_a_simulation(four_runs):
     assert varied_parameters(found) == ["parameters.learning_rate"]
 
 
-def test_repetitions_are_grouped_with_students_confidence_interval(four_runs):
+def test_repetitions_are_grouped_and_their_spread_is_named(four_runs):
     found = group_repetitions(compare_simulations(four_runs))
     row = found[(found["result"] == "final_total_agents") & (found["learning_rate"] == 0.1)].iloc[0]
     assert (row["n"], row["mean"]) == (2, 17)
-    low, high = stats.t.interval(0.95, 1, loc=17, scale=stats.sem([12, 22]))
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high))
+    assert (row["low"], row["high"], row["interval"]) == (12, 22, "range of runs")
+
+
+def test_a_run_that_failed_is_in_no_group_whatever_it_left(four_runs):
+    found = group_repetitions(compare_simulations(four_runs))
+    row = found[(found["result"] == "agents_born") & (found["learning_rate"] == 0.5)].iloc[0]
+    assert (row["n"], row["mean"]) == (1, 3)  # b2 failed; it had 4
 
 
 def test_a_run_that_failed_and_left_nothing_is_in_no_group(four_runs):
@@ -57,7 +61,8 @@ def test_a_single_run_has_no_confidence_interval(four_runs):
     row = found[found["result"] == "final_total_agents"].iloc[0]
     assert row["n"] == 1
     assert row["mean"] == 12
-    assert row["ci_low"] != row["ci_low"]
+    assert row["low"] != row["low"]
+    assert row["interval"] == "one run"
 
 
 def test_two_simulations_side_by_side(four_runs):
@@ -110,8 +115,8 @@ def test_a_parameter_that_is_called_like_a_column_keeps_its_values(four_runs):
     grouped = group_repetitions(found, ["n", "value", "mean", "result"])
     row = grouped[grouped["result"] == "final_total_agents"].set_index("parameters.n")
     assert list(row.index) == [10, 20]
-    assert list(row["n"]) == [2, 2]
-    assert list(row["mean"]) == [17, 37]
+    assert list(row["n"]) == [2, 1]  # one failed
+    assert list(row["mean"]) == [17, 32]
     assert list(row["value"]) == [10, 20]
     assert set(row["parameters.result"]) == {"x"}
 

@@ -148,7 +148,7 @@ def test_a_value_of_another_type_is_named(experiment, tmp_path):
     export_tables([experiment], tmp_path / "out", "parquet", as_text=["agents.birth_time"])
     table = ds.dataset(tmp_path / "out/agents", partitioning="hive").to_table()
     assert set(table["birth_time"].to_pylist()) == {"spring", "0"}
-    with pytest.raises(FarmMergeError, match=r"no column agents\.age is exported"):
+    with pytest.raises(FarmMergeError, match=r"no exported column agents\.age"):
         export_tables([experiment], tmp_path / "none", "parquet", as_text=["agents.age"])
     export_tables([experiment], tmp_path / "csv", "csv")
 
@@ -175,9 +175,9 @@ def test_a_name_is_one_name_and_not_its_letters(experiment, tmp_path):
 
 
 def test_what_cannot_be_exported_is_an_error(experiment, tmp_path, make_shard):
-    with pytest.raises(FarmMergeError, match="no input has a table agent; there are"):
+    with pytest.raises(FarmMergeError, match="there is no table agent; the nearest is agents"):
         export_tables([experiment], tmp_path / "out", "csv", tables=["agent"])
-    with pytest.raises(FarmMergeError, match="no input has the simulations z"):
+    with pytest.raises(FarmMergeError, match="there is no simulation z"):
         export_tables([experiment], tmp_path / "out", "csv", simulations=["z"])
     with pytest.raises(ShardError, match="has simulation a, and so has"):
         export_tables([experiment, tmp_path / "shards/a.db"], tmp_path / "out", "csv")

@@ -89,8 +89,12 @@ def test_frames(four_runs):
     assert list(steps["step_number"]) == [1, 2, 1, 2]
     with ExperimentDatabase(four_runs, "exp") as database:
         assert len(database.frame("agents", "b2")) == 4
-    with pytest.raises(ShardError, match="has no table agent; it has"):
+    with pytest.raises(ShardError, match="has no table agent; the nearest is agents"):
         frame(four_runs, "agent")
+    with pytest.raises(ShardError, match="has no simulation a3; there are a1, a2, b1, b2"):
+        frame(four_runs, "agents", ["a1", "a3"])
+    with pytest.raises(ShardError, match="has no simulation_id to choose by"):
+        frame(four_runs, "experiments", "a1")
 
 
 def test_generated_columns_are_in_frames(four_runs):
@@ -119,6 +123,22 @@ def test_sql_cannot_write(four_runs, statement, monkeypatch):
     assert (four_runs.read_bytes(), sorted(four_runs.parent.iterdir())) == before
 
 
+@pytest.mark.parametrize(
+    ("statement", "values", "words"),
+    [
+        ("SELECT * FROM agent_stats", {}, "no such table: agent_stats; the nearest is agent_states"),
+        ("SELECT s.stauts FROM simulations AS s", {}, "no such column: s.stauts; the nearest is status"),
+        ("SELECT :id, :seed", {"id": 1}, "the statement has :seed, and no value is given for it"),
+        ("SELECT :id", {"ids": 1}, "has :id, and no value is given for it; the nearest is ids"),
+        ("SELECT :id", {"id": 1, "idd": 2}, "the statement has no :idd; the nearest is id"),
+        ("-- nothing", {}, "the statement returns no rows"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_statement_is_named(four_runs, statement, values, words):
+    with pytest.raises(ShardError, match=words), query(four_runs, statement, values):
+        pass
+
+
 def test_a_statement_that_fails_midway_is_an_error(four_runs):
     with (
         pytest.raises(ShardError, match="integer overflow"),
@@ -131,7 +151,9 @@ def test_steps_are_chosen_in_any_models_tables(tmp_path):
     output = write_foreign_runs(tmp_path)
     assert list(frame(output, "model", "run_1", range(1, 3))["Step"]) == [1, 2]
     assert list(frame(output, "sheep", "run_1", range(0, 3, 2))["Step"]) == [0, 2, 2]
-    assert len(frame(output, "trades", "run_2", range(1, 3))) == 2  # it has no steps
+    assert len(frame(output, "trades", "run_2")) == 2
+    with pytest.raises(ShardError, match=r"exp\.db: table trades: has no steps to choose from"):
+        frame(output, "trades", "run_2", range(1, 3))
 
 
 def test_a_database_that_is_being_made_is_reported_as_that(tmp_path):

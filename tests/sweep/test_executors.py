@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from farm_merge.sweep import Run, run_sweep, summarize
+from tests import processes
 from tests.conftest import query
 from tests.sweep.small import hidden, shard_rows, sweep, threads
 
@@ -86,6 +87,41 @@ def test_a_killed_worker_leaves_no_half_shard_and_the_sweep_reports_which(tmp_pa
     assert [run.simulation_id for run in report.completed] == ["lr1.0_r1"]
 
 
+class Forgetful(ThreadPoolExecutor):
+    """Loses the results of runs that are done, or cancels those that are not."""
+
+    def __init__(self, *, cancels: bool = False) -> None:
+        super().__init__(1)
+        self._cancels = cancels
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self._cancels:
+            cancelled: Future[Any] = Future()
+            cancelled.cancel()
+            cancelled.set_running_or_notify_cancel()
+            return cancelled
+
+        def work() -> None:
+            fn(*args, **kwargs)
+            raise TypeError("cannot unpack non-iterable Ended object")
+
+        return super().submit(work)
+
+
+def test_a_run_whose_shard_is_there_has_completed_though_its_result_is_lost(tmp_path: Path) -> None:
+    output = tmp_path / "exp.db"
+    with Forgetful() as executor:
+        report = run_sweep(sweep(), tmp_path / "shards", output, executor=executor)
+    assert (len(report.completed), report.failed) == (4, ())
+    assert query(output, "SELECT DISTINCT status FROM simulations") == [("completed",)]
+
+
+def test_a_run_that_an_executor_cancels_has_failed(tmp_path: Path) -> None:
+    with Forgetful(cancels=True) as executor:
+        report = run_sweep(sweep(), tmp_path / "shards", tmp_path / "exp.db", executor=executor)
+    assert {failure.exception for failure in report.failed} == {"CancelledError"}
+
+
 def test_an_interrupt_cancels_what_has_not_begun(tmp_path: Path) -> None:
     def interrupt(done: int, *_: object) -> None:
         if done == 1:
@@ -98,7 +134,7 @@ def test_an_interrupt_cancels_what_has_not_begun(tmp_path: Path) -> None:
     assert hidden(tmp_path) == []
 
 
-@pytest.mark.filterwarnings("ignore")
+@processes.in_its_own
 def test_dask_runs_a_sweep(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     with (

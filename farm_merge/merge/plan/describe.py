@@ -84,7 +84,7 @@ def describe_plan(plan: Plan, worded: Callable[[str], str] = for_python) -> dict
     whole = output.absolute()
     folder = next(path for path in (whole, *whole.parents) if path.exists())
     added_columns = target.added_columns
-    outcomes = (*(planned.outcome for planned in plan.to_write), *plan.settled)
+    outcomes = plan.outcomes
     return {
         "output": str(output),
         "exists": not plan.output.is_new,

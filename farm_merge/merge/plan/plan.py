@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from farm_merge.errors import ConflictError, ShardError, for_python
 from farm_merge.merge.plan.recognize import and_others, doubles
+from farm_merge.merge.plan.shown import in_a_line, in_a_table
 from farm_merge.merge.plan.template import Template
 
 if TYPE_CHECKING:
@@ -171,6 +172,22 @@ class Plan:
     target: Target = field(hash=False)
     details: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<Plan: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return in_a_table(self._summary(), self.outcomes, self.left_out)
+
+    def _summary(self) -> str:
+        line = in_a_line(self.output.path, self.outcomes, self.left_out, planned=True)
+        return f"nothing is written yet; {line}"
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What happens to every simulation."""
+        return (*(planned.outcome for planned in self.to_write), *self.settled)
 
     @property
     def rows(self) -> int:

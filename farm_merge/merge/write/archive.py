@@ -9,18 +9,26 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
+from contextlib import suppress
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import OutputError
+from farm_merge.errors import OutputError, ShardError
+from farm_merge.merge.inputs.file import identify
+from farm_merge.merge.inputs.find import find_inputs
 from farm_merge.progress import silent
 from farm_merge.publish import locked, sync, workshop
 from farm_merge.sqlite import COMPANION_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from os import PathLike
 
-__all__ = ["archive_inputs", "finish_moves"]
+    from farm_merge.merge.inputs.file import Identity
+    from farm_merge.merge.ledger import LedgerEntry
+
+__all__ = ["archive_inputs", "archived_before", "finish_moves"]
 
 
 def archive_inputs(paths: Iterable[Path], folder: Path) -> tuple[tuple[Path, Path], ...]:
@@ -67,6 +75,45 @@ def finish_moves(strays: Iterable[Path], folder: Path) -> None:
             if destination.exists() and _is_same(stray, _beside(destination, suffix)):
                 stray.unlink()
                 break
+
+
+def archived_before(
+    paths: Iterable[str | PathLike[str]], ledger: Iterable[LedgerEntry], folder: Path
+) -> dict[Path, int]:
+    """Return inputs that hold nothing any more, since all of it was merged and archived.
+
+    Args:
+        paths: What the user named.
+        ledger: What the output holds.
+        folder: The archive.
+
+    Returns:
+        Each with the number of its files that the archive has.
+    """
+    empty = [Path(path) for path in paths if not _holds_any(Path(path))]
+    sources = {Path(it.source_path): it.identity for it in ledger} if empty else {}
+    there = [source for source, identity in sources.items() if _has(folder, source, identity)]
+    found = {path: sum(_is_meant(source, path) for source in there) for path in empty}
+    return {path: number for path, number in found.items() if number}
+
+
+def _holds_any(path: Path) -> bool:
+    return any(os.path.lexists(file) for file in find_inputs([path]).files)
+
+
+def _is_meant(source: Path, path: Path) -> bool:
+    place = path.absolute()
+    return place in (source, *source.parents) or fnmatch(str(source), str(place))
+
+
+def _has(folder: Path, source: Path, identity: Identity) -> bool:
+    """Return whether an archive has a file: neither a link nor a copy changes size and time."""
+    for place in _names(folder, source):
+        with suppress(OSError, ShardError):
+            found = identify(place)
+            if (found.size_bytes, found.mtime_ns) == (identity.size_bytes, identity.mtime_ns):
+                return True
+    return False
 
 
 def _move(path: Path, destination: Path, shop: Path) -> None:

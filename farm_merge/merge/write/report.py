@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.errors import for_python
 from farm_merge.merge.plan.describe import describe_left_out, describe_outcome
 from farm_merge.merge.plan.plan import count_files
+from farm_merge.merge.plan.shown import in_a_line, in_a_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,6 +41,16 @@ class MergeReport:
     notes: tuple[str, ...]
     archived: tuple[tuple[Path, Path], ...]
     seconds: float
+
+    def __repr__(self) -> str:
+        return f"<MergeReport {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return in_a_table(self._summary(), self.simulations, self.left_out)
+
+    def _summary(self) -> str:
+        return f"{in_a_line(self.output, self.simulations, self.left_out)} in {self.seconds:.2f} s"
 
     @classmethod
     def of(

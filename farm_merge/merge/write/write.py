@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import DamagedGraftError, OutputError, ShardError
 from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.inputs.inspect import inspect_file
+from farm_merge.merge.ledger import keep_digest
 from farm_merge.merge.options import Progress
 from farm_merge.merge.plan.plan import Action, LeftOut, SimulationPlan, unmergeable
 from farm_merge.merge.tables.changes import change
+from farm_merge.merge.tables.digest import content_digest
 from farm_merge.merge.write.append import Addition, appending, is_worth_appending
 from farm_merge.merge.write.attach import copy_simulation
 from farm_merge.merge.write.blame import blaming
@@ -96,6 +98,8 @@ class _Writer:
             options.experiment_id, plan.output.path.stem, options.name, options.description
         )
         self._done, self._rows = 0, plan.rows
+        self._bytes_done, self._bytes = 0.0, sum(map(_share, plan.to_write))
+        self._are_rows_counted = all(it.source.contents for it in plan.to_write)
         self.written = Written()
 
     def extend(self) -> None:
@@ -180,6 +184,10 @@ class _Writer:
             register_grafted(connection, grafted, self._experiment, self._folder)
             if self._options.verify == "content":
                 require_same_as_inputs(connection, grafted, self._plan.target, self._folder)
+                with transaction(connection):
+                    for simulation_id in {planned.simulation_id for planned in grafted}:
+                        digest = content_digest(connection, simulation_id)
+                        keep_digest(connection, simulation_id, digest)
             self._copy(connection, to_copy)
 
     def _create(self, partial: Path) -> None:
@@ -243,11 +251,19 @@ class _Writer:
 
     def _advance_by_simulation(self, planned: SimulationPlan) -> None:
         self._done += planned.outcome.rows
+        self._bytes_done += _share(planned)
         self._report_progress(str(planned.outcome))
 
     def _report_progress(self, message: str = "") -> None:
         total = max(self._done, self._rows)
+        if not self._are_rows_counted and self._bytes_done:  # files are judged by their size
+            total = round(self._done * max(1.0, self._bytes / self._bytes_done))
         self._report(Progress("copy", self._done, total, message))
+
+
+def _share(planned: SimulationPlan) -> float:
+    """Return the bytes of an input that are a simulation's, as if all in it were of one size."""
+    return planned.source.file.identity.size_bytes / len(planned.source.simulations)
 
 
 @contextmanager

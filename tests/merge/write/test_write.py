@@ -118,6 +118,7 @@ def test_progress_counts_rows_and_names_simulations(make_shard, tmp_path):
         copied = [event for event in events if event.phase == "copy"]
         assert copied[-1].done == report.rows
         assert all(event.done <= event.total for event in copied)
+        assert copied[0].total == copied[-1].total == report.rows  # the files are of one size
         assert [event.message for event in copied if event.message] == [
             f"merged: {path} [{path.stem}] (new)" for path in shards
         ]

@@ -1,7 +1,8 @@
-"""CSV files become tables of a SQLite file, without a value that is not what was written.
+"""CSV files become tables of a SQLite file, or rows, without a value that is not what was written.
 
 A column is of numbers only if every one of its values is a number that is written as SQLite would
-write it: `007` stays text. What is empty is NULL.
+write it: `007` stays text. What is empty is NULL. In rows, which become parameters, a column of
+`true` and `false` alone, in any case, is of these.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 import csv
 import math
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from farm_merge.errors import FarmMergeError
 from farm_merge.sqlite import connect, file_uri, make_disposable, quoted, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from farm_merge.sqlite import sqlite3
+
+    _Kind: TypeAlias = tuple[str, Callable[[str], object]]
 
 __all__ = ["database_of_csv", "rows_of_csv"]
 
@@ -42,14 +45,23 @@ def database_of_csv(files: Iterable[Path], database: Path) -> None:
                 _load(connection, file)
 
 
-def rows_of_csv(file: Path) -> list[dict[str, object]]:
-    """Return the rows of a CSV file, with the values that a table of it would have.
+def rows_of_csv(file: Path, texts: Collection[str] = ()) -> list[dict[str, object]]:
+    """Return the rows of a CSV file.
+
+    Args:
+        file: The file, in UTF-8, with the names of the columns in the first line.
+        texts: Columns whose values are names, and stay as they are written.
 
     Raises:
-        FarmMergeError: If a line has another number of fields than the first.
+        FarmMergeError: If a line has another number of fields than the first, or two columns have
+            the same name.
     """
-    names, kinds = _columns(file)
-    converters = [convert for _, convert in kinds]
+    names, kinds = _columns(file, ("BOOLEAN", _boolean))
+    if len(set(names)) < len(names):
+        raise FarmMergeError("has two columns of the same name", path=file)
+    converters = [
+        str if name in texts else convert for name, (_, convert) in zip(names, kinds, strict=True)
+    ]
     return [dict(zip(names, _values(converters, row), strict=True)) for row in _rows(file)]
 
 
@@ -75,13 +87,12 @@ def _values(converters: Sequence[Callable[[str], object]], row: Sequence[str]) -
     ]
 
 
-def _columns(file: Path) -> tuple[list[str], list[tuple[str, Callable[[str], object]]]]:
-    """Return the names of the columns, and what each holds."""
+def _columns(file: Path, *more: _Kind) -> tuple[list[str], list[_Kind]]:
+    """Return the names of the columns, and what each holds: the first kind that fits all of it."""
     with file.open(newline="", encoding="utf-8-sig") as lines:
-        names = next(csv.reader(lines), [])
-    possible: list[list[tuple[str, Callable[[str], object]]]] = [
-        [("INTEGER", _integer), ("REAL", _real), ("TEXT", str)] for _ in names
-    ]
+        _, names = next(_numbered(file, lines), (0, []))
+    kinds: list[_Kind] = [*more, ("INTEGER", _integer), ("REAL", _real), ("TEXT", str)]
+    possible = [kinds.copy() for _ in names]
     for row in _rows(file):
         for column, text in zip(possible, row, strict=True):
             if text and len(column) > 1:
@@ -91,24 +102,37 @@ def _columns(file: Path) -> tuple[list[str], list[tuple[str, Callable[[str], obj
 
 def _rows(file: Path) -> Iterator[Sequence[str]]:
     with file.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.reader(lines)
-        width = len(next(reader, ()))
-        for row in reader:
+        reader = _numbered(file, lines)
+        _, first = next(reader, (0, []))
+        for number, row in reader:
             if not row:
                 continue  # an empty line
-            if len(row) != width:
-                raise FarmMergeError(
-                    f"line {reader.line_num} has {len(row)} fields, not {width}", path=file
-                )
+            if len(row) != len(first):
+                reason = f"line {number} has {len(row)} fields, not {len(first)}"
+                raise FarmMergeError(reason, path=file)
             yield row
+
+
+def _numbered(file: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows with the number of their last line."""
+    reader = csv.reader(lines, strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as exc:
+        raise FarmMergeError(f"line {reader.line_num}: {exc}", path=file) from exc
 
 
 def _fits(convert: Callable[[str], object], text: str) -> bool:
     try:
         convert(text)
-    except ValueError:
+    except (KeyError, ValueError):
         return False
     return True
+
+
+def _boolean(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
 
 
 def _integer(text: str) -> int:

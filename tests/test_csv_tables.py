@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from farm_merge.csv_tables import database_of_csv
 from farm_merge.errors import FarmMergeError
-from farm_merge.sweep.csv_tables import database_of_csv
 from tests.conftest import query
 
 if TYPE_CHECKING:

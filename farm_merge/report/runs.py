@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.read.compare import compare_simulations, varied_parameters, varied_results
+from farm_merge.read.compare import (
+    compare_simulations,
+    ended_well,
+    parameter_column,
+    varied_parameters,
+    varied_results,
+)
 from farm_merge.read.open import reading
 from farm_merge.read.shapes import STEPS, chosen_metrics, is_agentfarms, read_shapes
+from farm_merge.report.layout import lay_out
 from farm_merge.sqlite import column_types, quoted
 
 if TYPE_CHECKING:
@@ -18,10 +25,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from farm_merge.read.compare import Interval
     from farm_merge.read.shapes import Shape
+    from farm_merge.report.layout import Layout
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["MOST_SETS", "Runs", "read_runs"]
+__all__ = ["Runs", "read_runs"]
 
 _FIRST_METRICS = ("total_agents", "total_resources")
 """AgentFarm's metrics that say most; drawn alone, where there are no others."""
@@ -35,9 +44,6 @@ _OUTCOMES = {
 
 _MOST_READ, _MOST_METRICS, _MOST_OUTCOMES = 20, 6, 3
 
-MOST_SETS = 8
-"""More lines than that in one chart cannot be distinguished."""
-
 _POINTS = 100
 """Steps of a run that are drawn."""
 
@@ -47,31 +53,47 @@ class Runs:
     """The simulations of an experiment.
 
     Attributes:
-        frame: A row a simulation, as `compare_simulations` returns them.
-        sets: The name of its parameter set, by simulation.
-        by: The parameters that make a set.
-        series: By metric, its sampled values: simulation_id, set, step, value.
-        values: By metric, the values of all agents at the last step: simulation_id, set, value.
+        all: A row a simulation, as `compare_simulations` returns them.
+        frame: Those that did not fail, in the order of their parameters: what is drawn.
+        layout: How their parameter sets are told apart.
+        interval: How results spread, as `group_repetitions` takes it.
+        sets: What the colour of a simulation stands for, by simulation.
+        panel: The label of its panel, by simulation.
+        series: By metric, its sampled values: simulation_id, set, panel, step, value.
+        values: By metric, the values of all agents at the last step: simulation_id, set, panel,
+            value.
         outcomes: The results that are drawn by parameter, and their names.
-        causes: Health incidents: simulation_id, set, cause, and their number.
+        causes: Health incidents: simulation_id, what caused them, and value, their number.
     """
 
+    all: pd.DataFrame
     frame: pd.DataFrame
-    sets: pd.Series[str]
-    by: list[str]
+    layout: Layout
+    interval: Interval
+    sets: pd.Series[Any]
+    panel: pd.Series[Any]
     series: dict[str, pd.DataFrame]
     values: dict[str, pd.DataFrame]
     outcomes: dict[str, str]
     causes: pd.DataFrame
 
     @property
-    def labels(self) -> list[str]:
-        """The names of the sets, in the order of their values."""
+    def keys(self) -> list[str]:
+        """What colours stand for, in the order of their values."""
         return list(dict.fromkeys(self.sets))
+
+    @property
+    def panels(self) -> list[str]:
+        """The labels of panels, in the order of their values."""
+        return list(dict.fromkeys(self.panel))
 
 
 def read_runs(
-    database: str | PathLike[str], where: tuple[str, ...], metrics: tuple[str, ...] = ()
+    database: str | PathLike[str],
+    where: tuple[str, ...] = (),
+    metrics: tuple[str, ...] = (),
+    by: tuple[str, ...] = (),
+    interval: Interval = "auto",
 ) -> Runs:
     """Read the simulations of a database that meet all conditions.
 
@@ -79,17 +101,24 @@ def read_runs(
         database: A shard or experiment database.
         where: The conditions.
         metrics: What is drawn; by default a few that are not the same everywhere.
+        by: The parameters that make a set; by default those that vary.
+        interval: How results spread, as `group_repetitions` takes it.
 
     Raises:
-        FarmMergeError: If there is no such simulation, or metric.
+        FarmMergeError: If there is no such simulation, metric or parameter.
         ShardError: If the database cannot be read.
     """
-    frame = compare_simulations(database, where, metrics=metrics)
-    if frame.empty:
+    everything = compare_simulations(database, where, metrics=metrics)
+    if everything.empty:
         raise FarmMergeError("holds no simulation that could be shown", path=database)
-    by = varied_parameters(frame)
-    frame = frame.sort_values(by, key=_in_order, kind="stable") if by else frame
-    sets, ids = _sets(frame, by), list(frame.index)
+    chosen = [parameter_column(everything, name) for name in by] or varied_parameters(everything)
+    if chosen:
+        everything = everything.sort_values(chosen, key=_in_order, kind="stable")
+    frame = ended_well(everything)
+    layout, ids = lay_out(frame, chosen), list(frame.index)
+    sets, panel = layout.keys(frame), layout.panel(frame)
+    if layout.is_single:
+        panel = panel.map(lambda _: "")
     with reading(database) as connection:
         shapes = read_shapes(connection, ids)
         shapes = chosen_metrics(shapes, metrics) if metrics else _few(shapes)
@@ -97,9 +126,11 @@ def read_runs(
         values = dict(_values(connection, shapes, ids))
         causes = _causes(connection, ids)
     series, values = _telling(series, metrics), _telling(values, metrics)
-    for rows in (*series.values(), *values.values(), causes):
+    for rows in (*series.values(), *values.values()):
         rows.insert(1, "set", rows["simulation_id"].map(sets))
-    return Runs(frame, sets, by, series, values, _outcomes(frame, series), causes)
+        rows.insert(2, "panel", rows["simulation_id"].map(panel))
+    outcomes = _outcomes(frame, series)
+    return Runs(everything, frame, layout, interval, sets, panel, series, values, outcomes, causes)
 
 
 def _few(shapes: list[Shape]) -> list[Shape]:
@@ -199,22 +230,6 @@ def _in_order(column: pd.Series[Any]) -> pd.Series[Any]:
     return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)
 
 
-def _sets(frame: pd.DataFrame, by: list[str]) -> pd.Series[str]:
-    """Name the set of every run, by fewer parameters where the sets would be too many."""
-    import pandas as pd
-
-    for names in (by, by[:1], []):
-        labels = [_label(row, names) for _, row in frame.iterrows()]
-        if len(set(labels)) <= MOST_SETS:
-            break
-    return pd.Series(labels, frame.index, dtype=object)
-
-
-def _label(run: pd.Series[Any], names: list[str]) -> str:
-    pairs = (f"{name.removeprefix('parameters.')} {run[name]}" for name in names)
-    return ", ".join(pairs) or "all runs"
-
-
 def _causes(connection: sqlite3.Connection, ids: list[str]) -> pd.DataFrame:
     import pandas as pd
 
@@ -231,4 +246,4 @@ def _causes(connection: sqlite3.Connection, ids: list[str]) -> pd.DataFrame:
                 (simulation_id,),
             )
         ]
-    return pd.DataFrame(rows, columns=["simulation_id", "cause", "number"])
+    return pd.DataFrame(rows, columns=["simulation_id", "what", "value"])

@@ -1,10 +1,12 @@
-"""The page, looked at in a real browser where there is one, and the same charts as pictures."""
+"""The page as a text, and its charts as pictures."""
 
 from __future__ import annotations
 
+import hashlib
+import html
 import json
-import os
-import shutil
+import re
+import shlex
 from xml.etree import ElementTree
 
 import pytest
@@ -12,36 +14,13 @@ import vl_convert
 from click.testing import CliRunner
 
 from farm_merge.cli import main
+from farm_merge.errors import FarmMergeError
 from farm_merge.merge import merge_shards
-from farm_merge.read.report import write_report
-from farm_merge.read.report.charts import draw_charts
-from farm_merge.read.report.runs import read_runs
-from farm_merge.sweep import Sweep, run_sweep
+from farm_merge.report import write_report
+from farm_merge.report.charts import draw_charts
+from farm_merge.report.runs import read_runs
 from tests.conftest import query
 from tests.read.foreign import write_foreign_runs
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
-    """A small sweep, one run of which failed, with a name that a page must not take for markup."""
-    folder = tmp_path_factory.mktemp("report")
-    sweep = Sweep(
-        experiment_id="small",
-        name="small </script><b>sweep</b>",
-        repetitions=2,
-        seed=1,
-        steps=40,
-        grid={"learning_rate": [0.1, 1.0], "population": [10, 30]},
-    )
-    run_sweep(sweep, folder / "shards", folder / "exp.db", workers=2)
-    query(
-        folder / "exp.db",
-        "UPDATE simulations SET status = 'failed' WHERE simulation_id ="
-        " (SELECT min(simulation_id) FROM simulations)",
-    )
-    return folder / "exp.db"
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(experiment, tmp_path):
@@ -66,6 +45,9 @@ def test_pictures(experiment, tmp_path):
     for picture in pictures:
         if picture.suffix == ".png":
             assert picture.read_bytes().startswith(b"\x89PNG")
+        elif picture.suffix == ".csv":
+            header, first, *_ = picture.read_text().splitlines()
+            assert header.count(",") == first.count(",")
         else:
             drawn = ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}path")
             assert len(list(drawn)) > 4
@@ -114,103 +96,6 @@ def test_no_simulation_makes_no_page(experiment, tmp_path):
     assert "no simulation that could be shown" in result.output
 
 
-@pytest.fixture(scope="module")
-def browser():
-    selenium = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
-
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("no chromium with chromedriver")
-    options = selenium.ChromeOptions()
-    options.binary_location = binary
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--window-size=1200,900",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    os.environ.setdefault("SE_AVOID_STATS", "true")
-    with selenium.Chrome(options=options, service=Service(driver)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser, experiment, tmp_path):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    write_report(experiment, tmp_path / "r.html")
-    browser.get_log("browser")
-    browser.get((tmp_path / "r.html").as_uri())
-    WebDriverWait(browser, 30).until(
-        lambda d: d.execute_script("return document.body.dataset.drawn")
-    )
-    return browser
-
-
-MARKS = """
-return Object.fromEntries([...document.querySelectorAll('.chart')].map(chart => [chart.id,
-  chart.querySelectorAll('.role-mark path, .role-mark rect, .role-mark line').length]))
-"""
-
-
-def test_every_chart_has_marks_and_nothing_fails(page):
-    assert page.get_log("browser") == []
-    marks = page.execute_script(MARKS)
-    assert len(marks) >= 10
-    assert all(marks.values()), marks
-
-
-def test_the_legend_toggles_a_set_and_single_runs_by_keyboard(page):
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    before = page.execute_script(MARKS)
-    box = page.find_element(By.CSS_SELECTOR, ".legend input[value]:not(#single-runs)")
-    box.send_keys(Keys.SPACE)
-    waiting = WebDriverWait(page, 20)
-    waiting.until(lambda d: d.execute_script("return document.body.dataset.toggled") == "1")
-    hidden = page.execute_script(MARKS)
-    for chart in ("total_agents_over_steps", "births_and_deaths", "action_mix"):
-        assert 0 < hidden[chart] < before[chart]
-    box.send_keys(Keys.SPACE)
-    waiting.until(lambda d: d.execute_script("return document.body.dataset.toggled") == "2")
-    assert page.execute_script(MARKS) == before
-    page.find_element(By.ID, "single-runs").send_keys(Keys.SPACE)
-    waiting.until(lambda d: d.execute_script("return document.body.dataset.toggled") == "3")
-    assert page.execute_script(MARKS)["total_agents_over_steps"] == (
-        before["total_agents_over_steps"] + 8
-    )
-
-
-def test_a_phone_needs_no_sideways_scrolling(page):
-    page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True},
-    )
-    page.refresh()
-    try:
-        assert page.execute_script("return document.documentElement.scrollWidth") <= 390
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def test_dark_and_light(page):
-    colour = "return getComputedStyle(document.body).backgroundColor"
-    seen = set()
-    for scheme in ("light", "dark"):
-        page.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia",
-            {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-        )
-        seen.add(page.execute_script(colour))
-    assert seen == {"rgb(255, 255, 255)", "rgb(20, 24, 28)"}
-
-
 def test_parameters_called_like_columns_are_drawn(make_shard, tmp_path):
     for number in range(1, 5):
         make_shard(f"run_{number}", agents=number)
@@ -246,3 +131,73 @@ def test_the_metrics_of_any_model_are_drawn_and_not_what_is_constant(tmp_path):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "model_gini_over_steps.svg" in {path.name for path in (tmp_path / "plots").iterdir()}
+
+
+def test_the_page_says_how_it_was_made_and_can_be_made_again(experiment, tmp_path):
+    arguments = ["--where", "population=10", "--by", "learning_rate", "--title", "My title"]
+    page = tmp_path / "r.html"
+    result = CliRunner().invoke(main, ["report", str(experiment), "-o", str(page), *arguments])
+    assert result.exit_code == 0, result.output
+    first = page.read_text()
+    assert "<h1>My title</h1>" in first
+    assert "Runs of one set differ in" not in first
+    again = html.unescape(re.search("<code>(farm-merge .*?)</code>", first)[1])
+    result = CliRunner().invoke(main, shlex.split(again)[1:])
+    assert result.exit_code == 0, result.output
+    made = re.compile("<dt>made</dt><dd>.*?</dd>")
+    assert made.sub("", page.read_text()) == made.sub("", first)
+    listed = (
+        CliRunner().invoke(main, ["digest", str(experiment), "--where", "population=10"]).output
+    )
+    digest = hashlib.blake2b(listed.encode(), digest_size=16).hexdigest()
+    assert f"<code>{digest}</code>" in first
+
+
+def test_sets_that_pool_other_parameters_say_so(experiment, tmp_path):
+    write_report(experiment, tmp_path / "r.html", by=["learning_rate"], digest=False)
+    page = (tmp_path / "r.html").read_text()
+    assert "Runs of one set differ in population" in page
+    assert "digest of the data" not in page
+
+
+def test_runs_that_failed_are_listed_with_their_reason_and_in_no_mean(four_runs, tmp_path):
+    query(
+        four_runs,
+        "UPDATE simulations SET results_summary = json_object('failure',"
+        " json_object('exception', 'ValueError', 'message', 'too <hot>', 'attempts', 2))"
+        " WHERE simulation_id = 'b2'",
+    )
+    query(
+        four_runs,
+        "INSERT INTO simulations (simulation_id, status, parameters, simulation_db_path)"
+        " SELECT 'record', 'failed', parameters, '' FROM simulations WHERE simulation_id = 'b1'",
+    )
+    charts = {it.name: it for it in draw_charts(read_runs(four_runs))}
+    lives = charts["births_and_deaths"].data["sets"].set_index(["set", "what"])
+    assert lives.loc[("learning_rate 0.5", "lived"), ["n", "mean"]].tolist() == [1, 3]
+    mix = charts["action_mix"].data["sets"].set_index(["set", "what"])
+    assert mix.loc[("learning_rate 0.5", "move"), ["n", "mean"]].tolist() == [1, 3]
+    write_report(four_runs, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "2 of 5 runs failed" in page
+    assert "ValueError: too &lt;hot&gt;" in page
+    assert "no reason was recorded" in page
+
+
+def test_where_all_runs_failed_the_page_has_their_reasons(four_runs, tmp_path):
+    query(four_runs, "UPDATE simulations SET status = 'failed'")
+    assert write_report(four_runs, tmp_path / "r.html") == 0
+    assert "4 of 4 runs failed" in (tmp_path / "r.html").read_text()
+
+
+def test_a_template_of_ones_own_replaces_parts_of_the_page(four_runs, tmp_path):
+    template = tmp_path / "mine.html"
+    template.write_text(
+        '{% extends "page.html" %}{% block head %}<h1>{{ title }} of our group</h1>{% endblock %}'
+    )
+    write_report(four_runs, tmp_path / "r.html", template=template, title="Report")
+    assert "<h1>Report of our group</h1>" in (tmp_path / "r.html").read_text()
+    for wrong in ("{% extends", "{{ nobody }}", '{% include "nowhere.html" %}'):
+        template.write_text(wrong)
+        with pytest.raises(FarmMergeError, match=r"mine\.html: is no template for a page"):
+            write_report(four_runs, tmp_path / "r.html", template=template)
