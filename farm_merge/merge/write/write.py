@@ -134,7 +134,7 @@ class _Writer:
             step()
         except ValueError as exc:
             self._report(Progress("copy", 0, self._rows, f"copying row by row, since {exc}"))
-            self._done, self.written = 0, Written()
+            self._done, self._bytes_done, self.written = 0, 0.0, Written()
             return False
         return True
 
