@@ -30,10 +30,10 @@ MODULES ?=
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test faults fuzz concurrency mutants bench check format docs clean
+.PHONY: help sweep test test-floor faults fuzz concurrency mutants bench check format docs docs-site dist clean
 
 help: ## Show what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,17 @@ sweep: $(VENV)/installed ## Simulate in parallel, merge, show what came out (SWE
 
 test: $(VENV)/installed-dev ## Run the tests
 	$(BIN)/python -m pytest -n auto $(PYTEST)
+
+test-floor: ## Run the tests with the oldest versions of all packages that pyproject.toml allows
+	$(PYTHON) -m venv $(VENV)/floor
+	$(VENV)/floor/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/floor/bin/uv pip install --quiet --python $(VENV)/floor/bin/python \
+		--resolution lowest-direct --editable '.[dev]'
+	$(VENV)/floor/bin/python -m pytest -n auto --ignore tests/faults --ignore tests/fuzz $(PYTEST)
+
+$(VENV)/validator: ## Validates RO-Crates; apart, since it wants an older rich than import-linter
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check 'roc-validator>=0.13'
 
 faults: $(VENV)/installed-dev ## Kill and refuse every command at its calls to the disk (long; POINTS=40)
 	$(BIN)/python -m tests.faults.harness --points $(POINTS)
@@ -89,6 +100,19 @@ format: $(VENV)/installed-dev ## Format the code
 
 docs: $(VENV)/installed-dev ## Write farm_merge/schema.sql and docs/schema.md from the models
 	$(BIN)/python -m farm_merge.models
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+docs-site: $(VENV)/installed-docs ## Build the documentation as a site, in build/site; every link has to lead somewhere
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+dist: $(VENV)/installed ## Build the wheel and the source distribution, in dist, and check both
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build twine
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
 
 clean: ## Remove the virtual environment and caches; data stays
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

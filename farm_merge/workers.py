@@ -58,18 +58,19 @@ class Workers:
 
     Attributes:
         lock: What keeps them apart.
+        forks: Whether they are processes.
     """
 
     lock: AbstractContextManager[Any]
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
-        self._forks = False
+        self.forks = False
         self.lock = threading.Lock()
         if jobs > 1 and _may_fork():
             try:
                 self.lock = get_context("fork").Lock()
-                self._forks = True
+                self.forks = True
             except (ImportError, OSError):
                 pass  # no semaphores that processes share, as in some containers
 
@@ -77,7 +78,7 @@ class Workers:
         self, work: Callable[[int], _Result], count: int
     ) -> Generator[tuple[int, Future[_Result]], None, None]:
         """Yield numbers from 0 in their order, each with what is made of it; to be closed."""
-        if self._forks:
+        if self.forks:
             return _in_processes(work, count, self._jobs)
         return _in_threads(work, count, self._jobs)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -113,6 +116,19 @@ def test_links_lead_somewhere(name):
         page = (folder / path).resolve() if path else folder / name
         assert page.exists(), link
         assert not anchor or anchor in _anchors(page), link
+
+
+def test_the_site_is_built_and_its_links_lead_somewhere(tmp_path):
+    pytest.importorskip("material")
+    pytest.importorskip("mkdocstrings")
+    words = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", tmp_path / "site"]
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(words, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    commands = (tmp_path / "site/commands.html").read_text()
+    assert all(f'<h2 id="{name}"' in commands for name in main.commands)
+    reference = (tmp_path / "site/api.html").read_text()
+    assert all(name in reference for name in farm_merge._HOME)
 
 
 @pytest.mark.parametrize("name", ["design.md", "CONTRIBUTING.md"])

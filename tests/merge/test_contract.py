@@ -12,6 +12,13 @@ class TestGraft(NewOutputPromises):
     copies_pages = True
 
 
+class TestPack(NewOutputPromises):
+    """Rows of small shards are copied into shards, whose pages become pages of a new output."""
+
+    engine = "auto"
+    copies_pages = True
+
+
 class TestAttach(NewOutputPromises):
     """Rows of shards are copied into a new output."""
 

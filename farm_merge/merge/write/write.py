@@ -205,21 +205,36 @@ class _Writer:
         options = self._options
         graft = Graft(partial, self._plan.target, self._folder, options.engine, options.workers)
         grafted = graft.run(simulations, self._advance_by_simulation)
-        if grafted.damaged and options.on_bad_shard == "stop":
-            raise unmergeable(grafted.damaged)
         self.written.simulations += grafted.written
         self.written.left_out += grafted.damaged
+        if grafted.damaged and options.on_bad_shard == "stop":
+            raise self._unmergeable(grafted.to_copy)
         return grafted.to_copy
 
-    def _copy(self, connection: sqlite3.Connection, simulations: Iterable[SimulationPlan]) -> None:
+    def _copy(self, connection: sqlite3.Connection, simulations: Sequence[SimulationPlan]) -> None:
         """Copy simulations row by row; an input that changed or went is left out."""
-        for path, group in groupby(simulations, key=lambda planned: planned.source.path):
+        done = 0
+        for path, group in _by_input(simulations):
+            done += len(group)
             try:
                 self._copy_input(connection, [self._counted(planned) for planned in group])
             except ShardError as exc:
-                if self._options.on_bad_shard == "stop":
-                    raise
                 self.written.left_out.append(LeftOut.because_of(path, exc))
+                if self._options.on_bad_shard == "skip":
+                    continue
+                if not self._plan.output.is_new:
+                    raise
+                raise self._unmergeable(simulations[done:]) from exc
+
+    def _unmergeable(self, others: Iterable[SimulationPlan]) -> ShardError:
+        """Return the error that names all inputs that are wrong, those too that nobody read yet."""
+        for path, group in _by_input(others):
+            try:
+                for planned in group:
+                    self._counted(planned)
+            except ShardError as exc:
+                self.written.left_out.append(LeftOut.because_of(path, exc))
+        return unmergeable(self.written.left_out)
 
     def _copy_input(self, connection: sqlite3.Connection, group: list[SimulationPlan]) -> None:
         source = group[0].source
@@ -259,6 +274,13 @@ class _Writer:
         if not self._are_rows_counted and self._bytes_done:  # files are judged by their size
             total = round(self._done * max(1.0, self._bytes / self._bytes_done))
         self._report(Progress("copy", self._done, total, message))
+
+
+def _by_input(
+    simulations: Iterable[SimulationPlan],
+) -> Iterator[tuple[Path, list[SimulationPlan]]]:
+    for path, group in groupby(simulations, key=lambda planned: planned.source.path):
+        yield path, list(group)
 
 
 def _share(planned: SimulationPlan) -> float:
