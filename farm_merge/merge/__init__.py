@@ -125,8 +125,8 @@ def merge_shards(
         verify: What is compared with the source before it is kept: "none", "counts" (rows of every
             simulation and table, and SQLite's check of a new output), or "content" as well.
         engine: How the output is written: "attach" copies rows, "graft" copies pages, and
-            "auto" chooses: pages where the form of a file allows it, and into an output that
-            exists where there is much to copy.
+            "auto" chooses: pages into a new output, where the form of a file allows it, and rows
+            into one that exists.
         jobs: Processes or threads that read, rewrite and write; one a core by default.
         archive: A folder to which inputs are moved once all of their simulations are in the
             output.

@@ -20,7 +20,6 @@ from farm_merge.merge.plan.parameters import with_parameters
 from farm_merge.merge.plan.plan import decide
 from farm_merge.merge.plan.recognize import needed_whole
 from farm_merge.merge.plan.rules import Rules
-from farm_merge.merge.write.append import is_worth_appending
 from farm_merge.merge.write.archive import archive_inputs, archived_before, finish_moves
 from farm_merge.merge.write.compare import ContentComparison
 from farm_merge.merge.write.fit import fitting_target, without_idle_tables
@@ -132,7 +131,7 @@ def make_plan(
 
     # Inspect: what is in the others?
     may_wait = briefly and options.simulation_id is None
-    may_wait &= before.is_new or is_worth_appending(options.engine, unknown)
+    may_wait &= before.is_new or options.engine == "graft"
 
     def is_brief(file: InputFile) -> bool:
         return may_wait and may_be_grafted(file, options.engine)

@@ -35,19 +35,14 @@ from farm_merge.sqlite import attached, connect, file_uri, quoted, sqlite3
 from farm_merge.workers import WorkerDiedError, own_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from farm_merge.merge.options import Engine
-
-__all__ = ["Addition", "appending", "is_worth_appending"]
+__all__ = ["Addition", "appending"]
 
 _PATIENCE_SECONDS = 1
 """So long others are waited for; then rows are added, which takes no lock that readers notice."""
 
 _COPIED_AT_ONCE = 1 << 20
-
-_SMALLEST_BYTES = 8 << 20
-"""Below it, a process and a database of their own cost more than the rows of all that comes."""
 
 _KEYS = {"experiments": "experiment_id"}
 """What the keys of a table begin with, where that is not `simulation_id`."""
@@ -58,17 +53,6 @@ Counts: TypeAlias = "Mapping[str, Mapping[str, int]]"
 _Request: TypeAlias = (
     "tuple[Literal['prepare'], _Made] | tuple[Literal['insert'], Counts] | tuple[Literal['forget']]"
 )
-
-
-def is_worth_appending(engine: Engine, paths: Iterable[Path]) -> bool:
-    """Return whether files should get into an output that exists as pages."""
-    if engine != "auto":
-        return engine == "graft"
-    size = 0
-    for path in paths:
-        with suppress(OSError):  # what is wrong with it is found later
-            size += path.stat().st_size
-    return size >= _SMALLEST_BYTES
 
 
 @contextmanager

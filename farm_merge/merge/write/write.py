@@ -15,7 +15,7 @@ from farm_merge.merge.options import Progress
 from farm_merge.merge.plan.plan import Action, LeftOut, SimulationPlan, unmergeable
 from farm_merge.merge.tables.changes import change
 from farm_merge.merge.tables.digest import content_digest
-from farm_merge.merge.write.append import Addition, appending, is_worth_appending
+from farm_merge.merge.write.append import Addition, appending
 from farm_merge.merge.write.attach import copy_simulation
 from farm_merge.merge.write.blame import blaming
 from farm_merge.merge.write.check import check_new_output, require_same_as_inputs
@@ -112,7 +112,7 @@ class _Writer:
             settle_output(output)
             return
         new = [planned for planned in to_copy if planned.outcome.action is Action.COPY]
-        wanted = is_worth_appending(self._options.engine, (it.source.path for it in new))
+        wanted = new and self._options.engine == "graft"
         with appending(output, self._folder) if wanted else nullcontext() as addition:
             with existing_output(output) as connection:
                 with transaction(connection, "IMMEDIATE"):
