@@ -23,14 +23,14 @@ from itertools import zip_longest
 from pathlib import Path
 
 from data import make_shards
-from peers import CONTENDERS, TABLES, missing
+from peers import APPENDERS, CONTENDERS, TABLES, missing
 
 from farm_merge.sqlite import sqlite3
 
 SIZES = {"S": 40, "L": 400}
 APPENDED = {"S": (100, 40), "L": (400, 1)}
 """Shards in the database, and shards that come."""
-APPENDING = ["cp", "farm_merge", "farm_merge_unverified", "farm_merge_attach", "attach_plain",
+APPENDING = ["cp", "farm_merge", "farm_merge_graft", "farm_merge_unverified", "attach_plain",
              "attach_tuned"]  # fmt: skip
 SLOW = {"pandas", "sqlite_utils", "dump", "duckdb"}
 """Run once at L: they take minutes, and their spread decides nothing."""
@@ -208,7 +208,7 @@ def prepared(
         output.with_name(output.name + suffix).unlink(missing_ok=True)
     os.sync()
     return multiprocessing.get_context("fork").Process(
-        target=CONTENDERS[contender], args=(shards, output)
+        target=APPENDERS[contender], args=(shards, output)
     )
 
 

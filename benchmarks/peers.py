@@ -33,6 +33,10 @@ def farm_merge_attach(shards: list[Path], output: Path) -> None:
     _farm_merge(shards, output, "--engine", "attach")
 
 
+def farm_merge_graft(shards: list[Path], output: Path) -> None:
+    _farm_merge(shards, output, "--engine", "graft")
+
+
 def farm_merge_unverified(shards: list[Path], output: Path) -> None:
     _farm_merge(shards, output, "--verify", "none")
 
@@ -175,6 +179,7 @@ CONTENDERS: dict[str, Callable[[list[Path], Path], None]] = {
         dump,
     )
 }
+APPENDERS = {**CONTENDERS, "farm_merge_graft": farm_merge_graft}
 
 
 def missing(contender: str) -> str | None:
