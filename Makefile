@@ -92,6 +92,7 @@ $(VENV)/installed-bench: $(VENV)/installed
 bench: $(VENV)/installed-bench ## Time merging side by side with the peers (SIZE=S|L ROUNDS=5)
 	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS)
 	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS) --kind legacy
+	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS) --kind append
 	$(BIN)/python benchmarks/plot.py
 
 check: $(VENV)/installed-dev ## Lint, check types and layers

@@ -113,7 +113,7 @@ _QUESTIONS = {
     type=click.Choice(["auto", "attach", "graft"]),
     default="auto",
     show_default=True,
-    help="How a new output is written: row by row (attach), page by page (graft), or as it suits.",
+    help="How the output is written: row by row (attach), page by page (graft), or as it suits.",
 )
 @options.jobs
 @click.option(

@@ -127,12 +127,14 @@ def make_plan(
     unknown = [path for path in found.files if path not in known]
 
     # Inspect: what is in the others?
+    may_wait = briefly and options.simulation_id is None
+    may_wait &= before.is_new or options.engine == "graft"
+
     def is_brief(file: InputFile) -> bool:
-        may_wait = briefly and before.is_new and options.simulation_id is None
         return may_wait and may_be_grafted(file, options.engine)
 
     surveyed = survey(unknown, is_brief, options, folder, report)
-    surveyed.read_whole(needed_whole(surveyed.sources))
+    surveyed.read_whole(needed_whole(surveyed.sources, before))
     excluded.add(surveyed.bad, surveyed.running)
     # Plan: what is each run called, which tables hold its rows, and what happens to it?
     sources = excluded.without(*with_parameters(surveyed.sources, rules))
