@@ -30,7 +30,7 @@ MODULES ?=
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-floor faults fuzz concurrency mutants bench check format docs docs-site dist clean
+.PHONY: help sweep test test-floor faults fuzz concurrency mutants trust bench check format docs docs-site dist clean
 
 help: ## Show what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,13 @@ $(VENV)/installed-mutants: $(VENV)/installed-dev
 mutants: $(VENV)/installed-mutants ## Change the code at random and see whether tests notice (long; SAMPLE=15 MODULES=publish)
 	$(BIN)/python -m tests.mutants.harness --sample $(SAMPLE) --seed $(SEED) $(MODULES)
 
+trust: $(VENV)/installed-mutants ## Run all four of these, and write their figures into docs/trust.md (hours; POINTS= COUNT= RACES= SAMPLE=)
+	$(BIN)/python -m tests.faults.harness --points $(POINTS) --keep-figures
+	$(BIN)/python -m tests.fuzz.harness --count $(COUNT) --keep-figures
+	$(BIN)/python -m tests.concurrency.harness --rounds $(RACES) --keep-figures
+	$(BIN)/python -m tests.mutants.harness --sample $(SAMPLE) --keep-figures
+	$(BIN)/python -m tests.trust
+
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
@@ -85,6 +92,7 @@ $(VENV)/installed-bench: $(VENV)/installed
 bench: $(VENV)/installed-bench ## Time merging side by side with the peers (SIZE=S|L ROUNDS=5)
 	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS)
 	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS) --kind legacy
+	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS) --kind append
 	$(BIN)/python benchmarks/plot.py
 
 check: $(VENV)/installed-dev ## Lint, check types and layers

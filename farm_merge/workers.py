@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
 
-__all__ = ["WorkerDiedError", "Workers", "ignore_interrupts", "interrupts_held", "prefetched"]
+__all__ = [
+    "WorkerDiedError",
+    "Workers",
+    "ignore_interrupts",
+    "interrupts_held",
+    "own_process",
+    "prefetched",
+]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -100,6 +107,32 @@ def prefetched(
 
 
 @contextmanager
+def own_process(
+    work: Callable[[_Item], _Result],
+) -> Iterator[Callable[[_Item], _Result] | None]:
+    """Yield what has something done by a process of its own, one call after the other.
+
+    That process is killed at the end, whatever it does. Yields None where none can be forked.
+    """
+    if not _may_fork():
+        yield None
+        return
+    with _forked(work, 1) as (connection,):
+
+        def ask(item: _Item) -> _Result:
+            try:
+                connection.send(item)
+                _, result, error = connection.recv()
+            except (EOFError, ConnectionError) as exc:
+                raise WorkerDiedError from exc
+            if error is not None:
+                raise error
+            return result  # type: ignore[no-any-return]
+
+        yield ask
+
+
+@contextmanager
 def interrupts_held() -> Iterator[None]:
     """Let signals wait while a process is started: it gets them too, and has no answer yet."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
@@ -158,7 +191,7 @@ def _in_processes(
 
 
 @contextmanager
-def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]:
+def _forked(work: Callable[[Any], Any], jobs: int) -> Iterator[list[Connection]]:
     context = get_context("fork")
     connections: list[Connection] = []
     processes = []
@@ -183,7 +216,7 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
             connection.close()
 
 
-def _serve(work: Callable[[int], Any], connection: Connection, parents: list[Connection]) -> None:
+def _serve(work: Callable[[Any], Any], connection: Connection, parents: list[Connection]) -> None:
     """Work until the parent closes the connection, or is killed, which closes it too."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ignore_interrupts()

@@ -29,6 +29,13 @@ class TestAppend(ExistingOutputPromises):
     engine = "auto"
 
 
+class TestAppendPages(ExistingOutputPromises):
+    """Pages of shards become pages of an output."""
+
+    engine = "graft"
+    copies_pages = True
+
+
 class TestLegacyGraft(NewOutputPromises):
     """Older files are rewritten into shards, whose pages become pages of a new output."""
 
@@ -48,3 +55,11 @@ class TestLegacyAppend(ExistingOutputPromises):
 
     engine = "auto"
     is_legacy = True
+
+
+class TestLegacyAppendPages(ExistingOutputPromises):
+    """Older files are rewritten into shards, whose pages become pages of an output."""
+
+    engine = "graft"
+    is_legacy = True
+    copies_pages = True

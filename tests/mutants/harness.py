@@ -37,6 +37,7 @@ from cosmic_ray.mutating import use_mutation
 from cosmic_ray.plugins import OPERATOR_PROVIDERS, get_operator
 from cosmic_ray.work_db import use_db
 
+from tests import trust
 from tests.mutants.statements import Provider
 
 if TYPE_CHECKING:
@@ -292,6 +293,7 @@ def _main() -> None:
     parser.add_argument("--first", type=int, default=0, help="mutants of a module to pass over")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="show what was noticed, too")
+    parser.add_argument("--keep-figures", action="store_true", help="in docs/trust/")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     OPERATOR_PROVIDERS["ours"] = Provider()
@@ -303,6 +305,9 @@ def _main() -> None:
     except KeyboardInterrupt:
         interrupted = True
     _say(f"all: {_words(total)}")
+    if options.keep_figures and not interrupted:
+        outcomes = {name: total[name] for name in ("noticed", "missed", "same")}
+        trust.keep("mutants", options.sample, mutants=total.total(), **outcomes)
     sys.exit(130 if interrupted else _rate(total) < _GOAL)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.pages.dissect import Dissected
     from farm_merge.merge.pages.header import Header
 
-__all__ = ["Branch", "PageAllocator", "transplant", "write_at", "write_pages"]
+__all__ = ["Branch", "PageAllocator", "lock_page", "transplant", "write_at", "write_pages"]
 
 _LOCK_BYTE = 1 << 30
 """The page that holds this byte stays unused, for the locks of SQLite (sections 1.3.2 and 1.6)."""
@@ -56,7 +56,7 @@ class PageAllocator:
         # Anonymous, so forked processes share it.
         self._next = np.frombuffer(mmap(-1, 8), np.int64)
         self._next[0] = header.pages
-        self._lock_page = _LOCK_BYTE // header.page_size
+        self._lock_page = lock_page(header.page_size)
 
     @property
     def total(self) -> int:
@@ -73,6 +73,11 @@ class PageAllocator:
             if count:
                 self._next[0] = numbers[-1] + 1
         return numbers
+
+
+def lock_page(page_size: int) -> int:
+    """Return the number, from 0, of the page that stays unused."""
+    return _LOCK_BYTE // page_size
 
 
 def transplant(shard: Dissected, descriptor: int, allocator: PageAllocator) -> list[Branch]:

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from farm_merge.errors import InvalidOptionError, OutputError, ShardError
-from farm_merge.merge import audit, merge_shards
+from farm_merge.merge import audit, merge_shards, plan_merge
 from farm_merge.merge.write.archive import archive_inputs, finish_moves
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
@@ -192,11 +192,14 @@ def test_the_same_command_after_all_was_archived_says_so(make_shard, tmp_path, h
     make_shard("a")
     words = [tmp_path / "shards" / how], tmp_path / "exp.db"
     merge_shards(*words, archive=tmp_path / "done")
+    plan = plan_merge(*words, archive=tmp_path / "done")
     report = merge_shards(*words, archive=tmp_path / "done")
+    assert not plan.outcomes
     assert not any(report.files.values())
     assert [note for note in report.notes if "archived before" in note] == [
         f"{words[0][0]}: all was merged and archived before; {tmp_path / 'done'} has 1 files of it"
     ]
+    assert plan.notes == report.notes
     (tmp_path / "done" / "a.db").unlink()
     with pytest.raises(ShardError, match=r"no database found|no such file"):
         merge_shards(*words, archive=tmp_path / "done")
