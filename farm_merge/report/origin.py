@@ -51,7 +51,7 @@ def made_of(
         with reading(database) as connection:
             found = read_digests(connection)
     if found.keys() >= {*ids}:
-        kind = "digest of the data" if digest else "digest when merged"
+        kind = "digest of the data" if digest else "digest in the ledger"
         facts.append((kind, _digest(found, ids)))
     else:
         facts.append(("digest of the data", "all data are read for it: --digest adds it here"))

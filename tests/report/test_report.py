@@ -171,7 +171,7 @@ def test_the_digest_is_the_ledgers_where_it_has_one_and_else_the_page_says_how(
     listed = CliRunner().invoke(main, ["digest", str(copy), "--store"]).output
     write_report(copy, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
-    assert "<dt>digest when merged</dt>" in page
+    assert "<dt>digest in the ledger</dt>" in page
     computed = write_report(copy, tmp_path / "r.html", digest=True)
     assert computed
     digest = re.search("<dt>digest of the data</dt><dd><code>(.*?)</code>",
