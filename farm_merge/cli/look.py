@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -214,6 +215,7 @@ def compare(
         compare_two,
         ended_well,
         group_repetitions,
+        unfinished,
     )
 
     if len(pair) not in {0, 2}:
@@ -228,6 +230,9 @@ def compare(
         frame = compare_simulations(database, where, simulations=simulations, metrics=metrics)
         if failed := len(frame) - len(ended_well(frame)):
             note(f"{failed:,} runs failed and are in no group")
+        if (others := unfinished(frame)).size:
+            found = ", ".join(f"{number:,} {it}" for it, number in Counter(others).items())
+            note(f"in groups, but not completed: {found} (--where status=completed omits them)")
         shown = _differing(frame) if form == "table" and not metrics else frame
         frame = group_repetitions(shown, by or None, interval=interval)
     else:

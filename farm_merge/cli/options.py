@@ -128,7 +128,8 @@ groups = click.option(
     help="What makes a group; repeatable. By default what varies.",
 )
 interval = click.option(
-    "--interval",
+    "--spread",
+    "interval",
     type=click.Choice(["auto", "t", "bootstrap", "range"]),
     default="auto",
     show_default=True,

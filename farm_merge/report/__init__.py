@@ -31,13 +31,14 @@ def write_report(
     output: str | PathLike[str],
     *,
     plots: str | PathLike[str] | None = None,
+    simulations: Iterable[str] = (),
     where: Iterable[str] = (),
     metrics: Iterable[str] = (),
     by: Iterable[str] = (),
     interval: Interval = "auto",
     title: str | None = None,
     template: str | PathLike[str] | None = None,
-    digest: bool = True,
+    digest: bool = False,
     progress: ReportCount | bool | None = None,
 ) -> int:
     """Write a page about an experiment, in one file that needs nothing else.
@@ -46,6 +47,7 @@ def write_report(
         database: A shard or experiment database.
         output: The page; an older one is replaced, whole.
         plots: A folder for the same charts, each as PNG and SVG, and their data as CSV.
+        simulations: Only these; all by default.
         where: Conditions on simulations, as `compare_simulations` takes them.
         metrics: What is drawn, each as `compare_simulations` takes it; by default a few that are
             not the same in all simulations and steps.
@@ -54,7 +56,8 @@ def write_report(
         interval: How results spread, as `group_repetitions` takes it.
         title: Of the page; by default the names of the experiments.
         template: A template of Jinja2's for the page, which may extend `page.html`.
-        digest: Whether the page has the digest of its data, for which all of them are read.
+        digest: Whether the digest of its data is computed, for which all of them are read; else
+            the page has that of the ledger, where all its simulations have one.
         progress: Called with the number of simulations digested, and of all; True draws a bar.
 
     Returns:
@@ -68,18 +71,22 @@ def write_report(
     """
     _require_packages()
     database, output = Path(database), Path(output)
-    where, metrics, by = tuple(where), tuple(metrics), tuple(by)
+    simulations, where = tuple(simulations), tuple(where)
+    metrics, by = tuple(metrics), tuple(by)
     page_template = read_template(Path(template) if template else None)
-    runs = read_runs(database, where, metrics, by, interval)
-    charts = [*draw_charts(runs), *draw_effects(database)]
+    runs = read_runs(database, where, metrics, by, interval, simulations)
+    charts = list(draw_charts(runs))
+    if not (simulations or where):  # a part of a design has no indices
+        charts += draw_effects(database)
     options = [
+        *(("--simulation", it) for it in simulations),
         *(("--where", it) for it in where),
         *(("--by", it) for it in by),
         *(("--metric", it) for it in metrics),
-        ("--interval", None if interval == "auto" else interval),
+        ("--spread", None if interval == "auto" else interval),
         ("--title", title),
         ("--template", template),
-        ("--no-digest", not digest),
+        ("--digest", digest),
     ]
     command = command_of(database, output, options)
     made = made_of(database, runs, command, digest=digest, progress=progress)

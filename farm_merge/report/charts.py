@@ -25,6 +25,8 @@ __all__ = ["draw_charts"]
 
 def draw_charts(runs: Runs) -> Iterator[Chart]:
     """Yield the charts for which there is data; those of a section one after the other."""
+    if runs.frame.empty:  # all failed
+        return
     names: set[str] = set()
     drawn = (draw(runs) for draw in (draw_series, draw_agents, draw_outcomes, draw_lives))
     for chart in chain.from_iterable(drawn):

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["draw_effects", "read_effects"]
 
 _MOST_OUTCOMES = 6
+_ROW, _LEAST_HEIGHT = 22, 120
+"""Pixels that an index takes, and a panel at least."""
+
+_NAMES = {
+    "saltelli": "Sobol's indices",
+    "morris": "Elementary effects",
+    "rank correlation": "Spearman's rank correlations",
+}
 _SHOWN = {
     "saltelli": {"S1": "first order (S1)", "ST": "total (ST)", "S2": "of a pair (S2)"},
     "morris": {"mu_star": "mean of absolute effects (mu*)"},
@@ -40,9 +48,13 @@ def read_effects(database: Path) -> pd.DataFrame:
         confidence interval from `low` to `high`; no rows where the design allows nothing. Outcomes
         are the numbers in the results summaries that differ.
     """
+    return _table([*_analysed(database)])
+
+
+def _table(analyses: list[Sensitivity]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [row for found in _analysed(database) for row in _rows(found)]
+    rows = [row for found in analyses for row in _rows(found)]
     columns = ["panel", "parameter", "measure", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -51,9 +63,13 @@ def draw_effects(database: Path) -> Iterator[Chart]:
     """Yield a chart of what `read_effects` returns, if there is anything."""
     import altair as alt
 
-    effects = read_effects(database)
+    analyses = [*_analysed(database)]
+    effects = _table(analyses)
     if effects.empty:
         return
+    n = min(found.simulations for found in analyses)
+    notes = dict.fromkeys(note for found in analyses for note in found.notes)
+    most = effects.groupby("panel").size().max()
     base = named("effects").encode(
         y=alt.Y("parameter:N", title=None, sort=None),
         yOffset="measure:N",
@@ -70,10 +86,13 @@ def draw_effects(database: Path) -> Iterator[Chart]:
         "sensitivity",
         "Sensitivity",
         "How much outcomes depend on parameters",
-        "Indices of the design of the sweep, with their 95 % confidence intervals.",
+        " ".join(
+            [f"{_NAMES[analyses[0].method]} of n = {n:,} runs, and their 95 % intervals.", *notes]
+        ),
         drawing,
         {"effects": effects},
         panels=list(effects["panel"].unique()),
+        height=max(_LEAST_HEIGHT, _ROW * int(most)),
     )
 
 

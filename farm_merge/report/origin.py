@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge import __version__
 from farm_merge.digest import digest_simulations
+from farm_merge.merge.ledger import read_digests
+from farm_merge.read.open import reading
 from farm_merge.report.tables import Table
 from farm_merge.sqlite import sqlite3
 
@@ -39,8 +41,20 @@ def made_of(
         ("with", ", ".join(f"{name} {version(name)}" for name in _PACKAGES)),
         ("again", command),
     ]
+    ids = sorted(runs.all.index)
     if digest:
-        facts.append(("digest of the data", _digest(database, list(runs.all.index), progress)))
+        found = {
+            it.simulation_id: it.digest
+            for it in digest_simulations(database, ids, progress=progress)
+        }
+    else:
+        with reading(database) as connection:
+            found = read_digests(connection)
+    if found.keys() >= {*ids}:
+        kind = "digest of the data" if digest else "digest in the ledger"
+        facts.append((kind, _digest(found, ids)))
+    else:
+        facts.append(("digest of the data", "all data are read for it: --digest adds it here"))
     return facts
 
 
@@ -82,8 +96,7 @@ def origin_tables(runs: Runs, facts: dict[str, Any], ledger: list[LedgerEntry]) 
     return [table for table in tables if table.rows]
 
 
-def _digest(database: Path, ids: list[str], progress: ReportCount | bool | None) -> str:
-    """Return the digest of what `farm-merge digest` prints of the simulations, in their order."""
-    digests = digest_simulations(database, ids, progress=progress)
-    lines = "".join(f"{it.digest}  {it.simulation_id}\n" for it in digests)
+def _digest(digests: dict[str, str], ids: list[str]) -> str:
+    """Return the digest of what `farm-merge digest` prints of simulations."""
+    lines = "".join(f"{digests[it]}  {it}\n" for it in ids)
     return blake2b(lines.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

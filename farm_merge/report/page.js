@@ -59,13 +59,17 @@ async function toggle() {
 }
 
 /* The picture of a chart has its title, its legend and all its panels, and is white. */
-function pictureView(chart) {
+async function picture(chart, form) {
   const columns = Math.min(chart.panels.length, 3);
   const concat = chart.panels.map(panel => (
     { ...panelSpec(chart, panel, { legend: true }), title: panel, width: Math.floor(720 / columns) }));
   const title = { text: chart.title, subtitle: chart.caption, anchor: "start" };
-  const spec = whole(chart, { title, background: "white", concat, columns, config: config("#1d2329", "#dde2e7") });
-  return new vegaEmbed.vega.View(vegaEmbed.vega.parse(vegaEmbed.vegaLite.compile(spec).spec), { renderer: "none" });
+  const spec = whole(chart, { title, background: "white", concat, columns });
+  const drawn = await vegaEmbed(document.createElement("div"), spec,
+    { actions: false, logLevel: 1, config: config("#1d2329", "#dde2e7") });
+  const address = await drawn.view.toImageURL(form, 2);
+  drawn.finalize();
+  return address;
 }
 
 function csv(table) {
@@ -82,7 +86,7 @@ async function save(name, form, rows) {
   link.download = form === "csv" ? `${name}.${rows}.csv` : `${name}.${form}`;
   link.href = form === "csv"
     ? URL.createObjectURL(new Blob([csv(charts[name].data[rows])], { type: "text/csv" }))
-    : await pictureView(charts[name]).toImageURL(form, 2);
+    : await picture(charts[name], form);
   link.click();
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge import __version__
 from farm_merge.errors import FarmMergeError
 from farm_merge.merge.ledger import read_ledger
-from farm_merge.read.compare import varied_parameters
+from farm_merge.read.compare import unfinished, varied_parameters
 from farm_merge.read.listing import describe_database
 from farm_merge.read.open import reading_rows
 from farm_merge.report.chart import COLOURS, on_page, slug
@@ -65,7 +66,8 @@ def render_page(
                 " AS text FROM experiments ORDER BY experiment_id"
             )
         )
-        ledger = sorted(read_ledger(db.conn), key=lambda entry: entry.simulation_id)
+        entries = (it for it in read_ledger(db.conn) if it.simulation_id in runs.all.index)
+        ledger = sorted(entries, key=lambda entry: entry.simulation_id)
     return _rendered(
         template,
         title=title or ", ".join(names[:3]) or database.stem,
@@ -75,6 +77,7 @@ def render_page(
         where=where,
         facts=_facts(database, facts, runs),
         pooled=_pooled(runs),
+        unfinished=Counter(unfinished(runs.all)),
         parameters=parameter_tables(runs.all),
         statuses=statuses(runs.all),
         figures={

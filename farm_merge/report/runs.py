@@ -94,6 +94,7 @@ def read_runs(
     metrics: tuple[str, ...] = (),
     by: tuple[str, ...] = (),
     interval: Interval = "auto",
+    simulations: tuple[str, ...] = (),
 ) -> Runs:
     """Read the simulations of a database that meet all conditions.
 
@@ -103,12 +104,13 @@ def read_runs(
         metrics: What is drawn; by default a few that are not the same everywhere.
         by: The parameters that make a set; by default those that vary.
         interval: How results spread, as `group_repetitions` takes it.
+        simulations: Only these; all by default.
 
     Raises:
         FarmMergeError: If there is no such simulation, metric or parameter.
         ShardError: If the database cannot be read.
     """
-    everything = compare_simulations(database, where, metrics=metrics)
+    everything = compare_simulations(database, where, simulations=simulations, metrics=metrics)
     if everything.empty:
         raise FarmMergeError("holds no simulation that could be shown", path=database)
     chosen = [parameter_column(everything, name) for name in by] or varied_parameters(everything)

@@ -25,9 +25,10 @@ _BINS = 30
 
 
 def draw_series(runs: Runs) -> Iterator[Chart]:
-    """Yield a chart of each metric over steps."""
+    """Yield a chart of each metric over steps, where it has several."""
     for metric, rows in runs.series.items():
-        yield _over_steps(runs, rows, metric, _TITLES.get(metric, metric))
+        if rows["step"].nunique() > 1:
+            yield _over_steps(runs, rows, metric, _TITLES.get(metric, metric))
 
 
 def draw_agents(runs: Runs) -> Iterator[Chart]:

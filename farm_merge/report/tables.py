@@ -11,6 +11,7 @@ from farm_merge.read.compare import (
     group_repetitions,
     is_technical,
     parameter_columns,
+    unfinished,
     without_prefix,
 )
 from farm_merge.read.listing import shortened
@@ -84,7 +85,7 @@ def parameter_tables(frame: pd.DataFrame) -> list[Table]:
 def statuses(frame: pd.DataFrame) -> list[Table]:
     """Return how many runs have which status, and those that did not end well."""
     status = frame["status"].fillna("unknown")
-    others = status[~status.isin(["completed", "closed", "failed", "unknown"])]
+    others = unfinished(frame)
     tables = [Table(["status", "runs"], list(Counter(status).items()))]
     if len(others):
         rows = list(others.items())
@@ -166,6 +167,8 @@ def _interval(row: dict[str, Any] | None, *, is_mixed: bool) -> Cell:
 
 def _values(column: pd.Series[Any]) -> str:
     values = sorted(column.dropna().unique(), key=lambda value: (isinstance(value, str), value))
+    if len(values) > _MOST_VALUES and all(isinstance(value, int | float) for value in values):
+        return f"{_number(values[0])} to {_number(values[-1])} ({len(values):,} values)"
     shown = ", ".join(shortened(str(value)) for value in values[:_MOST_VALUES])
     return f"{shown}, … ({len(values)} values)" if len(values) > _MOST_VALUES else shown
 

@@ -19,11 +19,11 @@ READS = {"compare", "completion", "help", "info", "inspect", "list", "rerun", "s
 """What writes no file; every other command does."""
 
 PRINTS = {"archive", "compare", "describe", "digest", "info", "inspect", "list", "merge", "remove",
-          "rerun", "restore", "sensitivity", "split", "sql", "sweep", "vacuum", "verify",
+          "report", "rerun", "restore", "sensitivity", "split", "sql", "sweep", "vacuum", "verify",
           "watch"}  # fmt: skip
 """What has a result that programs read."""
 
-SELECTS = {"compare", "digest", "export", "list", "remove"}
+SELECTS = {"compare", "digest", "export", "list", "remove", "report"}
 """What is about some of the simulations of a database."""
 
 WORKS = {"export", "merge", "sweep"}

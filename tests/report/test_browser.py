@@ -39,16 +39,18 @@ def browser():
         yield opened
 
 
-@pytest.fixture
-def page(browser, experiment, tmp_path):
-    from selenium.webdriver.support.ui import WebDriverWait
+@pytest.fixture(scope="module")
+def written(experiment):
+    page = experiment.with_name("r.html")
+    write_report(experiment, page)
+    return page
 
-    write_report(experiment, tmp_path / "r.html")
+
+@pytest.fixture
+def page(browser, written):
     browser.get_log("browser")
-    browser.get((tmp_path / "r.html").as_uri())
-    WebDriverWait(browser, 30).until(
-        lambda d: d.execute_script("return document.body.dataset.drawn")
-    )
+    browser.get(written.as_uri())
+    _wait(browser, DRAWN)
     return browser
 
 
@@ -186,7 +188,7 @@ def test_a_chart_is_saved_as_picture_and_data(page, tmp_path, form, name, start)
     _wait(page, lambda _: (tmp_path / name).exists() and (tmp_path / name).stat().st_size)
     assert (tmp_path / name).read_bytes().startswith(start)
     if form == "csv":
-        rows = list(csv.DictReader((tmp_path / name).open()))
+        rows = list(csv.DictReader((tmp_path / name).read_text().splitlines()))
         assert {row["set"] for row in rows} > {"learning_rate 1.0, population 10"}
         assert {row["n"] for row in rows} == {"4", "5"}
 

@@ -51,7 +51,7 @@ def test_outcomes_that_differ_are_analysed_and_drawn(
     files = dict(draw_pictures(draw_effects(output)))
     picture = files["sensitivity.svg"].decode()
     assert all(f">{text}<" in picture for text in ("x", "y", "z", *measures))
-    write_report(output, tmp_path / "r.html", digest=False)
+    write_report(output, tmp_path / "r.html")
     assert '"sensitivity"' in (tmp_path / "r.html").read_text()
 
 

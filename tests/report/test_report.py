@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import html
 import json
@@ -46,8 +47,8 @@ def test_pictures(experiment, tmp_path):
         if picture.suffix == ".png":
             assert picture.read_bytes().startswith(b"\x89PNG")
         elif picture.suffix == ".csv":
-            header, first, *_ = picture.read_text().splitlines()
-            assert header.count(",") == first.count(",")
+            header, first, *_ = csv.reader(picture.read_text().splitlines())
+            assert len(header) == len(first) > 1
         else:
             drawn = ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}path")
             assert len(list(drawn)) > 4
@@ -134,7 +135,8 @@ def test_the_metrics_of_any_model_are_drawn_and_not_what_is_constant(tmp_path):
 
 
 def test_the_page_says_how_it_was_made_and_can_be_made_again(experiment, tmp_path):
-    arguments = ["--where", "population=10", "--by", "learning_rate", "--title", "My title"]
+    arguments = ["--where", "population=10", "--by", "learning_rate", "--title", "My title",
+                 "--digest"]  # fmt: skip
     page = tmp_path / "r.html"
     result = CliRunner().invoke(main, ["report", str(experiment), "-o", str(page), *arguments])
     assert result.exit_code == 0, result.output
@@ -154,10 +156,61 @@ def test_the_page_says_how_it_was_made_and_can_be_made_again(experiment, tmp_pat
 
 
 def test_sets_that_pool_other_parameters_say_so(experiment, tmp_path):
-    write_report(experiment, tmp_path / "r.html", by=["learning_rate"], digest=False)
+    write_report(experiment, tmp_path / "r.html", by=["learning_rate"])
     page = (tmp_path / "r.html").read_text()
     assert "Runs of one set differ in population" in page
-    assert "digest of the data" not in page
+
+
+def test_the_digest_is_the_ledgers_where_it_has_one_and_else_the_page_says_how(
+    experiment, tmp_path
+):
+    copy = tmp_path / "exp.db"
+    copy.write_bytes(experiment.read_bytes())
+    write_report(copy, tmp_path / "r.html")
+    assert "--digest adds it here" in (tmp_path / "r.html").read_text()
+    listed = CliRunner().invoke(main, ["digest", str(copy), "--store"]).output
+    write_report(copy, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "<dt>digest in the ledger</dt>" in page
+    computed = write_report(copy, tmp_path / "r.html", digest=True)
+    assert computed
+    digest = re.search("<dt>digest of the data</dt><dd><code>(.*?)</code>",
+                       (tmp_path / "r.html").read_text())[1]  # fmt: skip
+    assert f"<code>{digest}</code>" in page
+    assert listed
+
+
+def test_a_report_of_some_simulations_and_its_facts(experiment, tmp_path):
+    page = tmp_path / "r.html"
+    first, second = [name for (name,) in query(experiment,
+        "SELECT simulation_id FROM simulations WHERE status = 'completed' LIMIT 2")]  # fmt: skip
+    arguments = ["report", str(experiment), "-o", str(page), "--json", "--simulation", first]
+    facts = json.loads(CliRunner().invoke(main, [*arguments, "--dry-run"]).stdout)
+    assert facts == {"path": str(page), "simulations": 1}
+    assert not page.exists()
+    facts = json.loads(CliRunner().invoke(main, arguments).stdout)
+    assert facts["bytes"] == page.stat().st_size
+    assert first in page.read_text()
+    assert second not in page.read_text()
+    assert f"--simulation {first}" in page.read_text()
+
+
+@pytest.mark.parametrize("status", ["running", "incomplete"])
+def test_runs_that_did_not_say_that_they_completed_are_counted_where_they_are_pooled(
+    four_runs, tmp_path, status
+):
+    query(
+        four_runs,
+        "UPDATE simulations SET status = ?, end_time = NULL WHERE simulation_id = 'b2'",
+        status,
+    )
+    write_report(four_runs, tmp_path / "r.html")
+    said = f"Not all runs said that they completed (1 {status})"
+    assert said in (tmp_path / "r.html").read_text()
+    result = CliRunner().invoke(main, ["compare", str(four_runs), "--grouped"])
+    assert f"but not completed: 1 {status}" in result.stderr
+    write_report(four_runs, tmp_path / "r.html", where=["status=completed"])
+    assert "Not all runs said" not in (tmp_path / "r.html").read_text()
 
 
 def test_runs_that_failed_are_listed_with_their_reason_and_in_no_mean(four_runs, tmp_path):
@@ -184,10 +237,11 @@ def test_runs_that_failed_are_listed_with_their_reason_and_in_no_mean(four_runs,
     assert "no reason was recorded" in page
 
 
-def test_where_all_runs_failed_the_page_has_their_reasons(four_runs, tmp_path):
+@pytest.mark.parametrize(("simulations", "number"), [((), 4), (("a1",), 1)])
+def test_where_all_runs_failed_the_page_has_their_reasons(four_runs, tmp_path, simulations, number):
     query(four_runs, "UPDATE simulations SET status = 'failed'")
-    assert write_report(four_runs, tmp_path / "r.html") == 0
-    assert "4 of 4 runs failed" in (tmp_path / "r.html").read_text()
+    assert write_report(four_runs, tmp_path / "r.html", simulations=simulations) == 0
+    assert f"{number} of {number} runs failed" in (tmp_path / "r.html").read_text()
 
 
 def test_a_template_of_ones_own_replaces_parts_of_the_page(four_runs, tmp_path):

@@ -15,7 +15,7 @@ from farm_merge.read.compare.columns import (
     varied_results,
     without_prefix,
 )
-from farm_merge.read.compare.groups import ended_well, group_repetitions
+from farm_merge.read.compare.groups import ended_well, group_repetitions, unfinished
 from farm_merge.read.compare.intervals import FEWEST_RUNS, Interval, intervals
 from farm_merge.read.compare.simulations import compare_simulations, compare_two
 
@@ -31,6 +31,7 @@ __all__ = [
     "parameter_column",
     "parameter_columns",
     "result_columns",
+    "unfinished",
     "varied_parameters",
     "varied_results",
     "without_prefix",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm_merge.read.compare.columns import (
     parameter_column,
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from farm_merge.read.compare.intervals import Interval
 
-__all__ = ["ended_well", "group_repetitions"]
+__all__ = ["ended_well", "group_repetitions", "unfinished"]
+
+_ENDED = ("completed", "closed", "failed", "unknown")
 
 
 def ended_well(frame: pd.DataFrame) -> pd.DataFrame:
@@ -29,6 +31,18 @@ def ended_well(frame: pd.DataFrame) -> pd.DataFrame:
     nothing are 0: neither is part of a mean.
     """
     return frame[frame["status"].ne("failed")] if "status" in frame else frame
+
+
+def unfinished(frame: pd.DataFrame) -> pd.Series[Any]:
+    """Return the status of the simulations of a comparison that did not say that they ended.
+
+    They are in groups, since older programs wrote no other status when a run was over; who shows
+    groups names them.
+    """
+    import pandas as pd
+
+    status = frame.get("status", pd.Series(dtype=object)).dropna()
+    return status[~status.isin(_ENDED)]
 
 
 def group_repetitions(
