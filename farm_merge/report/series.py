@@ -25,8 +25,11 @@ _BINS = 30
 
 
 def draw_series(runs: Runs) -> Iterator[Chart]:
-    """Yield a chart of each metric over steps."""
+    """Yield a chart of each metric that changes over the steps of a run."""
     for metric, rows in runs.series.items():
+        extremes = rows.groupby("simulation_id")["value"].agg(["min", "max"])
+        if (extremes["min"] == extremes["max"]).all():  # agents of the last step alone, say
+            continue
         yield _over_steps(runs, rows, metric, _TITLES.get(metric, metric))
 
 
