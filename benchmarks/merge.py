@@ -1,10 +1,12 @@
 """farm-merge beside its peers, on the same files, in turns: `make bench`, or
 
-    python benchmarks/merge.py [--size S|L] [--kind today|legacy] [--rounds N] [WHO ...]
+    python benchmarks/merge.py [--size S|L] [--kind today|legacy|append] [--rounds N] [WHO ...]
 
+`append` merges into a database that is there: 40 shards into one of 100 (S), 1 into one of 400 (L).
 Every contender is a process of its own, timed whole; its peak memory is what the kernel reports,
 and of farm-merge, which works in several processes, that of all together, sampled in a run that is
-not timed. What it wrote is counted. Medians and ranges go to the screen and to benchmarks/results/.
+not timed. What it wrote is counted, and what it appended is compared row by row. Medians and ranges
+go to the screen and to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -13,17 +15,23 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import statistics
 import time
 from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 
 from data import make_shards
-from peers import CONTENDERS, TABLES, missing
+from peers import APPENDERS, CONTENDERS, TABLES, missing
 
 from farm_merge.sqlite import sqlite3
 
 SIZES = {"S": 40, "L": 400}
+APPENDED = {"S": (100, 40), "L": (400, 1)}
+"""Shards in the database, and shards that come."""
+APPENDING = ["cp", "farm_merge", "farm_merge_graft", "farm_merge_unverified", "attach_plain",
+             "attach_tuned"]  # fmt: skip
 SLOW = {"pandas", "sqlite_utils", "dump", "duckdb"}
 """Run once at L: they take minutes, and their spread decides nothing."""
 
@@ -35,12 +43,20 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", choices=SIZES, default="S")
-    parser.add_argument("--kind", choices=["today", "legacy"], default="today")
+    parser.add_argument("--kind", choices=["today", "legacy", "append"], default="today")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=Path("build/bench"))
-    parser.add_argument("contenders", nargs="*", default=list(CONTENDERS))
+    parser.add_argument("contenders", nargs="*")
     arguments = parser.parse_args()
-    shards = make_shards(arguments.data, SIZES[arguments.size])
+    is_append = arguments.kind == "append"
+    contenders = arguments.contenders or (APPENDING if is_append else list(CONTENDERS))
+    base = None
+    if is_append:
+        held, coming = APPENDED[arguments.size]
+        shards = make_shards(arguments.data, held + coming)
+        base, shards = made(arguments.data, shards[:held]), shards[held:]
+    else:
+        shards = make_shards(arguments.data, SIZES[arguments.size])
     if arguments.kind == "legacy":
         shards = [shard.parent.parent / "legacy" / shard.name for shard in shards]
     shards = select(arguments.data, shards, arguments.size, arguments.kind)
@@ -49,10 +65,29 @@ def main() -> None:
     rows = sum(expected.values())
     print(f"{arguments.kind} {arguments.size}: {len(shards)} files, {rows:,} rows,"
           f" {size / 1e6:,.0f} MB")  # fmt: skip
-    runs: dict[str, list[tuple[float, float]]] = {}
+    if base:
+        before = rows_of(base)
+        expected = {table: rows + before[table] for table, rows in expected.items()}
+    runs = race(contenders, arguments, shards, base, expected)
+    report(runs, arguments.kind, arguments.size, rows, size)
+
+
+Runs = dict[str, list[tuple[float, float, float]]]
+"""Of each contender the seconds, the peak MB and the seconds of CPU of each round."""
+
+
+def race(
+    contenders: list[str],
+    arguments: argparse.Namespace,
+    shards: list[Path],
+    base: Path | None,
+    expected: dict[str, int],
+) -> Runs:
+    """Let contenders run in turns."""
+    runs: Runs = {}
     together: dict[str, float] = {}
     for number in range(arguments.rounds):
-        for contender in arguments.contenders:
+        for contender in contenders:
             if reason := missing(contender):
                 if number == 0:
                     print(f"left out: {contender}: {reason}")
@@ -63,13 +98,23 @@ def main() -> None:
                 continue
             output = arguments.data / "out.db"
             if contender.startswith("farm_merge") and contender not in together:
-                together[contender] = sampled(contender, shards, output)
-            seconds, megabytes = timed(contender, shards, output, expected)
+                together[contender] = sampled(contender, shards, output, base)
+            seconds, megabytes, cpu = timed(
+                contender, shards, output, expected, base, compare=bool(base) and number == 0
+            )
             megabytes = together.get(contender, megabytes)
-            runs.setdefault(contender, []).append((seconds, megabytes))
-            print(f"  round {number + 1}: {contender:22} {seconds:8.2f} s {megabytes:7.0f} MB",
-                  flush=True)  # fmt: skip
-    report(runs, arguments.kind, arguments.size, sum(expected.values()), size)
+            runs.setdefault(contender, []).append((seconds, megabytes, cpu))
+            print(f"  round {number + 1}: {contender:22} {seconds:8.2f} s {cpu:8.2f} s CPU"
+                  f" {megabytes:7.0f} MB", flush=True)  # fmt: skip
+    return runs
+
+
+def made(data: Path, shards: list[Path]) -> Path:
+    """Return a database of some shards, which is made once."""
+    base = data / f"base-{len(shards)}.db"
+    if not base.exists():
+        CONTENDERS["farm_merge"](select(data, shards, f"base-{len(shards)}", "today"), base)
+    return base
 
 
 def select(data: Path, shards: list[Path], size: str, kind: str) -> list[Path]:
@@ -100,11 +145,32 @@ def rows_of(path: Path) -> dict[str, int]:
         }
 
 
+def require_rows_of(shards: list[Path], output: Path) -> None:
+    """Compare all rows of shards with those of their simulations in an output."""
+    with closing(sqlite3.connect(str(output))) as connection:
+        for shard in shards:
+            connection.execute("ATTACH DATABASE ? AS shard", (str(shard),))
+            (name,) = connection.execute("SELECT simulation_id FROM shard.simulations").fetchone()
+            for table in TABLES[1:]:
+                ask = f"SELECT * FROM {{}}.{table} WHERE simulation_id = ? ORDER BY 1, 2, 3"
+                mine, theirs = (
+                    connection.execute(ask.format(it), (name,)) for it in ("main", "shard")
+                )
+                assert all(pair[0] == pair[1] for pair in zip_longest(mine, theirs)), (name, table)
+            connection.execute("DETACH DATABASE shard")
+
+
 def timed(
-    contender: str, shards: list[Path], output: Path, expected: dict[str, int]
-) -> tuple[float, float]:
-    """Return the seconds and the peak memory in MB of a contender in a process of its own."""
-    process = prepared(contender, shards, output)
+    contender: str,
+    shards: list[Path],
+    output: Path,
+    expected: dict[str, int],
+    base: Path | None,
+    *,
+    compare: bool,
+) -> tuple[float, float, float]:
+    """Return seconds, peak MB and seconds of CPU of a contender in a process of its own."""
+    process = prepared(contender, shards, output, base)
     started = time.perf_counter()
     process.start()
     _, status, usage = os.wait4(process.pid, 0)
@@ -113,13 +179,15 @@ def timed(
     if contender != "cp":
         found = rows_of(output)
         assert found == expected, f"{contender}: {found} instead of {expected}"
+        if compare:
+            require_rows_of(shards, output)
     output.unlink()
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
 
 
-def sampled(contender: str, shards: list[Path], output: Path) -> float:
+def sampled(contender: str, shards: list[Path], output: Path, base: Path | None) -> float:
     """Return the peak memory in MB of a contender and its children: what they share counts once."""
-    process = prepared(contender, shards, output)
+    process = prepared(contender, shards, output, base)
     process.start()
     peak = 0
     while process.exitcode is None:
@@ -129,14 +197,18 @@ def sampled(contender: str, shards: list[Path], output: Path) -> float:
     return peak / 1024
 
 
-def prepared(contender: str, shards: list[Path], output: Path) -> multiprocessing.Process:
+def prepared(
+    contender: str, shards: list[Path], output: Path, base: Path | None
+) -> multiprocessing.Process:
     """Take away what the last one left, and return the process that is to run."""
     output.unlink(missing_ok=True)
+    if base:
+        shutil.copyfile(base, output)
     for suffix in ("-journal", "-wal", "-shm"):
         output.with_name(output.name + suffix).unlink(missing_ok=True)
     os.sync()
     return multiprocessing.get_context("fork").Process(
-        target=CONTENDERS[contender], args=(shards, output)
+        target=APPENDERS[contender], args=(shards, output)
     )
 
 
@@ -159,20 +231,26 @@ def proportional_kilobytes(pid: int) -> int:
 
 
 def report(
-    runs: dict[str, list[tuple[float, float]]], kind: str, size: str, rows: int, size_bytes: int
+    runs: dict[str, list[tuple[float, float, float]]],
+    kind: str,
+    size: str,
+    rows: int,
+    size_bytes: int,
 ) -> None:
-    lines = ["| contender | seconds (range) | x cp | farm-merge is faster by | rows/s | peak MB |",
-             "|---|---|---|---|---|---|"]  # fmt: skip
-    median = {name: statistics.median(s for s, _ in found) for name, found in runs.items()}
+    lines = ["| contender | seconds (range) | x cp | farm-merge is faster by | rows/s | peak MB"
+             " | CPU s (range) |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    median = {name: statistics.median(s for s, *_ in found) for name, found in runs.items()}
     ours = median.get("farm_merge", 0)
     for name, found in runs.items():
-        seconds = [s for s, _ in found]
+        seconds, cpu = [s for s, *_ in found], sorted(c for *_, c in found)
         lines.append(
             f"| {name} | {median[name]:.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
             f" | {median[name] / median['cp']:.2f} | {median[name] / ours:.2f}"
-            f" | {rows / median[name]:,.0f} | {max(m for _, m in found):.0f} |"
+            f" | {rows / median[name]:,.0f} | {max(m for _, m, _ in found):.0f}"
+            f" | {statistics.median(cpu):.2f} ({cpu[0]:.2f}-{cpu[-1]:.2f}) |"
             if "cp" in median and ours
-            else f"| {name} | {median[name]:.2f} | | | | |"
+            else f"| {name} | {median[name]:.2f} | | | | | {statistics.median(cpu):.2f} |"
         )
     text = f"{kind} {size}: {rows:,} rows, {size_bytes / 1e6:,.0f} MB\n\n" + "\n".join(lines) + "\n"
     print(text)

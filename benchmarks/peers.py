@@ -33,6 +33,10 @@ def farm_merge_attach(shards: list[Path], output: Path) -> None:
     _farm_merge(shards, output, "--engine", "attach")
 
 
+def farm_merge_graft(shards: list[Path], output: Path) -> None:
+    _farm_merge(shards, output, "--engine", "graft")
+
+
 def farm_merge_unverified(shards: list[Path], output: Path) -> None:
     _farm_merge(shards, output, "--verify", "none")
 
@@ -50,8 +54,9 @@ def cp(shards: list[Path], output: Path) -> None:
 
 def attach_plain(shards: list[Path], output: Path) -> None:
     """The script that everybody writes: tables and indexes, then file by file."""
+    is_new = not output.exists()
     with closing(sqlite3.connect(str(output))) as connection:
-        for statement in ddl():
+        for statement in ddl() if is_new else ():
             connection.execute(statement)
         for shard in shards:
             connection.execute("ATTACH DATABASE ? AS shard", (str(shard),))
@@ -66,6 +71,7 @@ def attach_plain(shards: list[Path], output: Path) -> None:
 
 def attach_tuned(shards: list[Path], output: Path) -> None:
     """The same, by somebody who knows SQLite: no journal, a large cache, indexes last."""
+    is_new = not output.exists()
     with closing(sqlite3.connect(str(output), isolation_level=None)) as connection:
         for pragma in (
             "journal_mode=OFF",
@@ -74,7 +80,7 @@ def attach_tuned(shards: list[Path], output: Path) -> None:
             "cache_size=-262144",
         ):
             connection.execute(f"PRAGMA {pragma}")
-        tables, indexes = _split(ddl())
+        tables, indexes = _split(ddl() if is_new else ())
         for statement in tables:
             connection.execute(statement)
         for shard in shards:
@@ -173,6 +179,7 @@ CONTENDERS: dict[str, Callable[[list[Path], Path], None]] = {
         dump,
     )
 }
+APPENDERS = {**CONTENDERS, "farm_merge_graft": farm_merge_graft}
 
 
 def missing(contender: str) -> str | None:

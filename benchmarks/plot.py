@@ -24,8 +24,8 @@ def main() -> None:
     for size, rows in ROWS.items():
         path = RESULTS / f"today-{size}.json"
         for name, runs in json.loads(path.read_text()).items() if path.exists() else ():
-            seconds = statistics.median(second for second, _ in runs)
-            found.setdefault(name, []).append((rows, seconds, max(mb for _, mb in runs)))
+            seconds = statistics.median(run[0] for run in runs)
+            found.setdefault(name, []).append((rows, seconds, max(run[1] for run in runs)))
     for name, points in found.items():
         rows, seconds, megabytes = zip(*points, strict=True)
         style = {"linewidth": 3} if name.startswith("farm_merge") else {}

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
 
-__all__ = ["WorkerDiedError", "Workers", "ignore_interrupts", "interrupts_held", "prefetched"]
+__all__ = [
+    "WorkerDiedError",
+    "Workers",
+    "ignore_interrupts",
+    "interrupts_held",
+    "own_process",
+    "prefetched",
+]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -51,18 +58,19 @@ class Workers:
 
     Attributes:
         lock: What keeps them apart.
+        forks: Whether they are processes.
     """
 
     lock: AbstractContextManager[Any]
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
-        self._forks = False
+        self.forks = False
         self.lock = threading.Lock()
         if jobs > 1 and _may_fork():
             try:
                 self.lock = get_context("fork").Lock()
-                self._forks = True
+                self.forks = True
             except (ImportError, OSError):
                 pass  # no semaphores that processes share, as in some containers
 
@@ -70,7 +78,7 @@ class Workers:
         self, work: Callable[[int], _Result], count: int
     ) -> Generator[tuple[int, Future[_Result]], None, None]:
         """Yield numbers from 0 in their order, each with what is made of it; to be closed."""
-        if self._forks:
+        if self.forks:
             return _in_processes(work, count, self._jobs)
         return _in_threads(work, count, self._jobs)
 
@@ -96,6 +104,32 @@ def prefetched(
     finally:
         for _, future in waiting:
             future.cancel()
+
+
+@contextmanager
+def own_process(
+    work: Callable[[_Item], _Result],
+) -> Iterator[Callable[[_Item], _Result] | None]:
+    """Yield what has something done by a process of its own, one call after the other.
+
+    That process is killed at the end, whatever it does. Yields None where none can be forked.
+    """
+    if not _may_fork():
+        yield None
+        return
+    with _forked(work, 1) as (connection,):
+
+        def ask(item: _Item) -> _Result:
+            try:
+                connection.send(item)
+                _, result, error = connection.recv()
+            except (EOFError, ConnectionError) as exc:
+                raise WorkerDiedError from exc
+            if error is not None:
+                raise error
+            return result  # type: ignore[no-any-return]
+
+        yield ask
 
 
 @contextmanager
@@ -157,7 +191,7 @@ def _in_processes(
 
 
 @contextmanager
-def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]:
+def _forked(work: Callable[[Any], Any], jobs: int) -> Iterator[list[Connection]]:
     context = get_context("fork")
     connections: list[Connection] = []
     processes = []
@@ -182,7 +216,7 @@ def _forked(work: Callable[[int], Any], jobs: int) -> Iterator[list[Connection]]
             connection.close()
 
 
-def _serve(work: Callable[[int], Any], connection: Connection, parents: list[Connection]) -> None:
+def _serve(work: Callable[[Any], Any], connection: Connection, parents: list[Connection]) -> None:
     """Work until the parent closes the connection, or is killed, which closes it too."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ignore_interrupts()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import farm_merge
 from farm_merge.cli import main
 from farm_merge.merge import merge_shards
 from farm_merge.sqlite import sqlite3
+from tests import trust
 
 DOCS = Path(__file__).parents[1] / "docs"
 ROOT = DOCS.parent
@@ -115,6 +119,19 @@ def test_links_lead_somewhere(name):
         assert not anchor or anchor in _anchors(page), link
 
 
+def test_the_site_is_built_and_its_links_lead_somewhere(tmp_path):
+    pytest.importorskip("material")
+    pytest.importorskip("mkdocstrings")
+    words = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", tmp_path / "site"]
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(words, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    commands = (tmp_path / "site/commands.html").read_text()
+    assert all(f'<h2 id="{name}"' in commands for name in main.commands)
+    reference = (tmp_path / "site/api.html").read_text()
+    assert all(name in reference for name in farm_merge._HOME)
+
+
 @pytest.mark.parametrize("name", ["design.md", "CONTRIBUTING.md"])
 def test_files_and_tests_that_are_named_exist(name):
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
@@ -123,3 +140,20 @@ def test_files_and_tests_that_are_named_exist(name):
             assert f"def {word}(" in tests, word
         elif "/" in word and "." in word.rpartition("/")[2]:
             assert (ROOT / word).exists() or (ROOT / "farm_merge" / word).exists(), word
+
+
+def test_the_page_on_trust_has_the_figures_that_were_kept():
+    assert trust.filled(PAGES["trust.md"]) == PAGES["trust.md"]
+
+
+def test_every_run_that_is_kept_has_its_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(trust, "RESULTS", tmp_path)
+    trust.keep("faults", 3, points=1234, violations=5, table=[["", "EIO"], ["merge", "77"]])
+    trust.keep("fuzz", 9, left_out=4, merged=5, violations=0)
+    trust.keep("concurrency", 2, rows=60, violations=0)
+    trust.keep("mutants", 1, mutants=9, same=1, noticed=8, missed=0)
+    page = trust.filled(PAGES["trust.md"])
+    for words in ("1,234 points, 5 violations (POINTS=3)", "| merge | 77 |", "4 left out", "60 rows",
+                  "8 are noticed", f"SQLite {sqlite3.sqlite_version}"):  # fmt: skip
+        assert words in page
+    assert trust.filled(page) == page

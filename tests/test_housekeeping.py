@@ -69,7 +69,11 @@ def test_a_removal_that_is_interrupted_removes_nothing(experiment):
 
 
 def test_split_and_merged_again_is_the_same(experiment, tmp_path):
-    files = split_database(experiment, tmp_path / "parts")
+    seen = []
+    files = split_database(
+        experiment, tmp_path / "parts", progress=lambda *counts: seen.append(counts)
+    )
+    assert seen == [(1, 3), (2, 3), (3, 3)]
     assert sorted(files) == ["a.db", "b.db", "c.db"]
     assert content(tmp_path / "parts/b.db") == content(tmp_path / "shards/b.db")
     merge_shards([tmp_path / "parts"], tmp_path / "again.db")

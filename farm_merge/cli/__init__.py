@@ -15,7 +15,20 @@ import click
 from click.shell_completion import CompletionItem
 
 from farm_merge import __version__
-from farm_merge.cli import again, export, guide, keep, look, merge, options, report, sweep, watch
+from farm_merge.cli import (
+    again,
+    export,
+    guide,
+    keep,
+    look,
+    merge,
+    options,
+    publish,
+    report,
+    serve,
+    sweep,
+    watch,
+)
 from farm_merge.cli.show import exit_on_error
 from farm_merge.nearest import with_nearest
 
@@ -109,6 +122,6 @@ def main() -> None:
     """
 
 
-for _module in (merge, sweep, watch, again, look, report, export, keep, guide):
+for _module in (merge, sweep, watch, again, look, report, serve, export, keep, publish, guide):
     for _command in _module.COMMANDS:
         main.add_command(_command)

@@ -124,8 +124,9 @@ def merge_shards(
             "error" makes it an input that cannot be merged.
         verify: What is compared with the source before it is kept: "none", "counts" (rows of every
             simulation and table, and SQLite's check of a new output), or "content" as well.
-        engine: How a new output is written: "attach" copies rows, "graft" copies pages, and
-            "auto" chooses: pages where the form of a file allows it.
+        engine: How the output is written: "attach" copies rows, "graft" copies pages, and
+            "auto" chooses: pages into a new output, where the form of a file allows it, and rows
+            into one that exists.
         jobs: Processes or threads that read, rewrite and write; one a core by default.
         archive: A folder to which inputs are moved once all of their simulations are in the
             output.
@@ -179,6 +180,7 @@ def plan_merge(
     on_duplicate_row: OnDuplicateRow = "error",
     on_orphan_rows: OnOrphanRows = "keep",
     jobs: int | None = None,
+    archive: str | PathLike[str] | None = None,
     progress: ReportProgress | bool | None = None,
 ) -> Plan:
     """Decide what `merge_shards` would do, and write nothing; all inputs are read whole.
@@ -199,6 +201,7 @@ def plan_merge(
         on_duplicate_row: As for `merge_shards`.
         on_orphan_rows: As for `merge_shards`.
         jobs: As for `merge_shards`.
+        archive: As for `merge_shards`; what is there already is known.
         progress: Called as the work goes on; True draws a bar.
 
     Raises:
@@ -218,6 +221,7 @@ def plan_merge(
         on_duplicate_row=on_duplicate_row,
         on_orphan_rows=on_orphan_rows,
         jobs=jobs,
+        archive=None if archive is None else Path(archive),
     )
     with TemporaryDirectory(prefix="farm-merge-") as folder, phases(progress) as report:
         return make_plan(tuple(paths), Path(output), options, Path(folder), report, briefly=False)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from farm_merge.merge.inputs.file import InputFile
     from farm_merge.merge.options import Options, ReportProgress
+    from farm_merge.merge.plan.output import Output
     from farm_merge.merge.plan.plan import Plan
     from farm_merge.merge.write.write import Written
 
@@ -50,12 +51,8 @@ def merge(
         report(Progress("wait", 0, 0, f"{output} is held by {holder}"))
 
     with writing(output), locked(output, wait), workshop(output) as folder:
-        notes: tuple[str, ...] = ()
         if options.archive:
             finish_moves(find_inputs(paths, output=output).others, options.archive)
-            paths, notes = _still_there(paths, output, options.archive)
-            if not paths:
-                return MergeReport(output, (), (), (), notes, (), time.perf_counter() - started)
         try:
             plan, written = _plan_and_write(paths, output, options, folder, report)
         except DamagedGraftError as exc:
@@ -66,18 +63,17 @@ def merge(
         merged = MergeReport.of(plan, written.simulations, written.left_out)
         if options.archive:
             merged = replace(merged, archived=archive_inputs(merged.in_output, options.archive))
-    notes = (*merged.notes, *notes, *left_by_others(output))
+    notes = (*merged.notes, *left_by_others(output))
     return replace(merged, notes=notes, seconds=time.perf_counter() - started)
 
 
 def _still_there(
-    paths: Sequence[str | PathLike[str]], output: Path, archive: Path
+    paths: Sequence[str | PathLike[str]], output: Output, archive: Path | None
 ) -> tuple[Sequence[str | PathLike[str]], tuple[str, ...]]:
     """Return inputs without those that were merged and archived before, and a note on each."""
-    if not output.exists():
+    if archive is None or output.is_new:
         return paths, ()
-    require_experiment(output)
-    done = archived_before(paths, look_at_output(output).ledger, archive)
+    done = archived_before(paths, output.ledger, archive)
     notes = (
         f"{path}: all was merged and archived before; {archive} has {number:,} files of it"
         for path, number in done.items()
@@ -123,19 +119,22 @@ def make_plan(
     rules = Rules(options)
     require_experiment(output)
     # Find: which files are meant, and which of them does the ledger know?
-    found = find_inputs(paths, output=output)
-    excluded = Exclusions(found)
     before = look_at_output(output)
+    paths, archived = _still_there(paths, before, options.archive)
+    found = find_inputs(paths, output=output)
+    excluded = Exclusions(found, may_be_none=bool(archived))
     known = recall(found.files, before.ledger, before.simulation_ids)
     unknown = [path for path in found.files if path not in known]
 
     # Inspect: what is in the others?
+    may_wait = briefly and options.simulation_id is None
+    may_wait &= before.is_new or options.engine == "graft"
+
     def is_brief(file: InputFile) -> bool:
-        may_wait = briefly and before.is_new and options.simulation_id is None
         return may_wait and may_be_grafted(file, options.engine)
 
     surveyed = survey(unknown, is_brief, options, folder, report)
-    surveyed.read_whole(needed_whole(surveyed.sources))
+    surveyed.read_whole(needed_whole(surveyed.sources, before))
     excluded.add(surveyed.bad, surveyed.running)
     # Plan: what is each run called, which tables hold its rows, and what happens to it?
     sources = excluded.without(*with_parameters(surveyed.sources, rules))
@@ -147,5 +146,5 @@ def make_plan(
     sources = excluded.without(named.sources, named.refused)
     excluded.require_no_bad(options.on_bad_shard)
     plan = decide(sources, known.values(), before, target, comparison, options)
-    notes = (*named.notes, *kept_names(named, known.values(), rules.template))
+    notes = (*named.notes, *kept_names(named, known.values(), rules.template), *archived)
     return excluded.complete(without_idle_tables(plan, sources, folder), notes)

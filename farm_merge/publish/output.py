@@ -69,6 +69,7 @@ def require_experiment(output: Path) -> None:
     if not output.exists():
         return
     with read_output(output) as connection:
+        _require_no_triggers(output, connection)
         if not is_experiment(connection):
             raise OutputError(
                 "is the shard of a simulation, and a merge would put the others into it",
@@ -149,14 +150,34 @@ def building(partial: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def existing_output(output: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection that extends an existing database; its readers go on reading (WAL)."""
+    """Yield a connection that extends an existing database; its readers go on reading (WAL).
+
+    Raises:
+        OutputError: If it has triggers.
+    """
     with closing(connect(file_uri(output, mode="rw"))) as connection:
+        _require_no_triggers(output, connection)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         try:
             yield connection
         finally:
             settle(connection)
+
+
+def _require_no_triggers(output: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a database that would run what somebody wrote into it; SQLite has no PRAGMA for that.
+
+    Raises:
+        OutputError: If it has a trigger.
+    """
+    found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchone()
+    if found:
+        raise OutputError(
+            f"has a trigger ({found[0]}), which would run when it is written",
+            path=output,
+            remedy=f"merge it into one without: farm-merge {output} -o NEW.db",
+        )
 
 
 def settle_output(output: Path) -> None:

@@ -14,8 +14,8 @@ from farm_merge.cli.show import EXIT_CODES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 
-READS = {"compare", "completion", "help", "info", "inspect", "list", "rerun", "sensitivity", "sql",
-         "verify"}  # fmt: skip
+READS = {"compare", "completion", "help", "info", "inspect", "list", "rerun", "sensitivity", "serve",
+         "sql", "verify"}  # fmt: skip
 """What writes no file; every other command does."""
 
 PRINTS = {"archive", "compare", "describe", "digest", "info", "inspect", "list", "merge", "remove",
@@ -29,7 +29,12 @@ SELECTS = {"compare", "digest", "export", "list", "remove"}
 WORKS = {"export", "merge", "sweep"}
 """What is done by several processes."""
 
-SPECIAL = {("export", "--format"), ("sweep", "--shards"), ("merge", "--verify")}
+SPECIAL = {
+    ("export", "--format"),
+    ("publish", "--format"),
+    ("sweep", "--shards"),
+    ("merge", "--verify"),
+}
 """Options of one command that are called like something else, for what they are about differs."""
 
 DIFFERS = {"--output"}

@@ -27,6 +27,7 @@ from farm_merge.read.open import reading
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import connect, file_uri
 from farm_merge.sweep import Sweep, run_sweep
+from tests import trust
 from tests.conftest import content, query, write_shard
 
 if TYPE_CHECKING:
@@ -234,8 +235,13 @@ def run_all(rounds: int) -> dict[str, Any]:
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    found = run_all(parser.parse_args().rounds)
+    parser.add_argument("--keep-figures", action="store_true", help="in docs/trust/")
+    options = parser.parse_args()
+    found = run_all(options.rounds)
     sys.stdout.write(f"{json.dumps(found)}\n")
+    if options.keep_figures:
+        violations = len(found["violations"])
+        trust.keep("concurrency", options.rounds, rows=found["rows"], violations=violations)
     sys.exit(bool(found["violations"]))
 
 

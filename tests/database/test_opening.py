@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+from sqlalchemy import text
 
 from farm_merge.config import DatabaseConfig
 from farm_merge.database import SimulationDatabase
-from farm_merge.database.opening import _set_pragmas
+from farm_merge.database.opening import _set_pragmas, open_session
 from farm_merge.errors import OutputError
 from farm_merge.sqlite import connect, file_uri, sqlite3
 
@@ -70,3 +72,20 @@ def test_what_is_no_lock_is_not_waited_for(tmp_path):
     ):
         _set_pragmas(connection, DatabaseConfig())
     assert time.monotonic() - started < DatabaseConfig().busy_timeout_ms / 1000 / 2
+
+
+def test_a_session_can_be_handed_to_another_thread(tmp_path):
+    SimulationDatabase(tmp_path / "run.db").close()
+    asked = text("SELECT simulation_id FROM simulations")
+    with open_session(file_uri(tmp_path / "run.db")) as session, ThreadPoolExecutor(1) as pool:
+        assert session.scalar(asked) == "run"
+        assert pool.submit(session.scalar, asked).result() == "run"
+
+
+def test_every_connection_of_a_session_begins_with_what_prepares_it(tmp_path):
+    SimulationDatabase(tmp_path / "run.db").close()
+    view = "CREATE TEMP VIEW runs AS SELECT simulation_id AS name FROM simulations"
+    with open_session(file_uri(tmp_path / "run.db"), [view]) as session:
+        for _ in range(2):
+            assert session.scalar(text("SELECT name FROM runs")) == "run"
+            session.rollback()  # its connection is closed

@@ -141,3 +141,16 @@ def test_a_disk_that_is_full_is_an_error_that_keeps_the_rows(tmp_path):
     db._connection.execute("PRAGMA max_page_count = 100000")
     db.close()
     assert query(tmp_path / "run.db", "SELECT count(*) FROM agent_states") == [(1000,)]
+
+
+def test_a_status_says_at_once_that_rows_were_refused(tmp_path):
+    """The process may be killed before it closes the database."""
+    db = SimulationDatabase(tmp_path / "run.db")
+    with pytest.raises(InvalidRecordError):
+        db.logger.log_agent_action(-1, "a1", "move")
+    db.update_simulation_status("completed", {"steps": 3})
+    (found,) = query(tmp_path / "run.db", "SELECT status, results_summary FROM simulations")
+    assert found[0] == "incomplete"
+    assert json.loads(found[1]) == {"steps": 3, "refused_rows": {"log_agent_action": 1}}
+    db.logger.refused.clear()
+    db.close()

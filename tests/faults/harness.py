@@ -28,6 +28,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import trust
 from tests.faults.power import Disk, read_log, variants
 
 ROOT = Path(__file__).parents[2]
@@ -354,8 +355,8 @@ def _report(scenario: str, fault: str, points: int, found: dict[int, list[str]])
     sys.stderr.write(f"{scenario}, {fault}: {points} points, {len(found)} violations\n")
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    """Return what was found as a table, by scenario: points, and violations where there are any."""
+def table(found: list[dict[str, Any]]) -> list[list[str]]:
+    """Return what was found as rows, by scenario: points with each fault, and violations."""
     names = [*(fault.name for fault in FAULTS), POWER]
     lines = [["", *names, "points", "violations"]]
     by_scenario: dict[str, dict[str, Any]] = {}
@@ -370,6 +371,10 @@ def table(found: list[dict[str, Any]]) -> str:
         cells = [str(lines_of[name]["points"]) if name in lines_of else "" for name in names]
         lines.append([scenario, *cells, str(points), str(wrong)])
     lines.append(["all", *(str(sums[name]) for name in (*names, "points", "violations"))])
+    return lines
+
+
+def _aligned(lines: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
@@ -384,6 +389,7 @@ def _main() -> None:
     parser.add_argument("--points", type=int, default=40, help="of each scenario with each fault")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", help="scenarios with this word in their name")
+    parser.add_argument("--keep-figures", action="store_true", help="in docs/trust/")
     options = parser.parse_args()
     found = run_all(options.points, options.jobs, options.only)
     for line in found:
@@ -391,7 +397,11 @@ def _main() -> None:
             sys.stdout.write(
                 f"{line['scenario']}, {line['fault']} at call {at}: {'; '.join(wrong)}\n"
             )
-    sys.stdout.write(f"{table(found)}\n")
+    lines = table(found)
+    sys.stdout.write(f"{_aligned(lines)}\n")
+    if options.keep_figures:
+        points, violations = map(int, lines[-1][-2:])
+        trust.keep("faults", options.points, points=points, violations=violations, table=lines)
     sys.exit(any(line["violations"] for line in found))
 
 

@@ -28,6 +28,7 @@ from farm_merge.errors import FarmMergeError
 from farm_merge.merge import merge_shards
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import file_uri, sqlite3
+from tests import trust
 from tests.conftest import query, vacuumed, write_shard
 from tests.fuzz.mutations import mutate
 from tests.merge.eras import write_era
@@ -36,6 +37,8 @@ from tests.merge.pages.raw import Raw
 ROOT = Path(__file__).parents[2]
 PAGE_SIZES = (512, 1024, 4096, 65536)
 ERAS = (1, 3, 5, 8)
+WAYS = ("graft", "attach", "append")
+"""By pages, by rows, and by pages into an output with one of the good ones."""
 _IN_A_PROCESS = 50
 
 Rows = dict[str, Any]
@@ -70,15 +73,19 @@ def run(number: int, bases: list[Path], folder: Path) -> tuple[str, list[str]]:
     mutant = raw.save(folder / "mutant.db")
     good = [base.parent / "good" / f"{name}.db" for name in ("a", "z")]
     is_legacy = base.name.startswith("era")
-    engines = ["graft", "attach"] if is_legacy else [randomly.choice(["graft", "attach"])]
+    engines = list(WAYS) if is_legacy else [randomly.choice(WAYS)]
     found, results = "", []
     wrong: list[str] = []
     for engine in engines:
         output = folder / f"{engine}.db"
+        inputs, options = [*good, mutant], {"engine": engine, "jobs": 1, "experiment_id": "e"}
         try:
+            if engine == "append":
+                options["engine"] = "graft"
+                merge_shards([inputs.pop(0)], output, **options)
             report = merge_shards(
-                [*good, mutant], output, engine=engine, jobs=1, on_bad_shard="skip",
-                on_conflict="skip", include_running=True, experiment_id="e",
+                inputs, output, on_bad_shard="skip", on_conflict="skip", include_running=True,
+                **options,
             )  # fmt: skip
         except FarmMergeError as exc:
             return "stopped", [f"{engine}: the whole merge stops: {exc}"]
@@ -90,7 +97,7 @@ def run(number: int, bases: list[Path], folder: Path) -> tuple[str, list[str]]:
             f"{engine}: {problem}" for problem in judge(output, mutant, good, is_legacy, left)
         ]
         results.append(content_of(output))
-    if len(results) == 2 and results[0] != results[1]:
+    if any(result != results[0] for result in results):
         wrong.append("page by page and row by row differ")
     if raw.data != bytearray(mutant.read_bytes()):
         wrong.append("the mutant was changed")
@@ -226,6 +233,7 @@ def _main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="where mutants go that something is wrong with")
+    parser.add_argument("--keep-figures", action="store_true", help="in docs/trust/")
     options = parser.parse_args()
     found = run_all(options.first, options.count, options.jobs)
     bad = [(number, wrong) for number, _, wrong in found if wrong]
@@ -236,6 +244,11 @@ def _main() -> None:
     outcomes = Counter(outcome for _, outcome, _ in found)
     words = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
     sys.stdout.write(f"{len(found):,} mutants: {words}; {len(bad):,} violations\n")
+    if options.keep_figures:
+        trust.keep(
+            "fuzz", options.count, left_out=outcomes["left out"], merged=outcomes["merged"],
+            violations=len(bad),
+        )  # fmt: skip
     sys.exit(bool(bad))
 
 

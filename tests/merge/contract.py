@@ -324,7 +324,8 @@ class Promises:
             place.merge(*three, progress=late)
         assert f"{three[1]}: " in str(caught.value)
         if self.has_output:
-            place.require_merged(three[0])  # what was committed stays
+            # What was committed stays; pages come all at once.
+            place.require_merged(*([] if self.copies_pages else three[:1]))
         else:
             assert not place.output.exists()
 

@@ -12,6 +12,13 @@ class TestGraft(NewOutputPromises):
     copies_pages = True
 
 
+class TestPack(NewOutputPromises):
+    """Rows of small shards are copied into shards, whose pages become pages of a new output."""
+
+    engine = "auto"
+    copies_pages = True
+
+
 class TestAttach(NewOutputPromises):
     """Rows of shards are copied into a new output."""
 
@@ -20,6 +27,13 @@ class TestAppend(ExistingOutputPromises):
     """Rows of shards are added to an output."""
 
     engine = "auto"
+
+
+class TestAppendPages(ExistingOutputPromises):
+    """Pages of shards become pages of an output."""
+
+    engine = "graft"
+    copies_pages = True
 
 
 class TestLegacyGraft(NewOutputPromises):
@@ -41,3 +55,11 @@ class TestLegacyAppend(ExistingOutputPromises):
 
     engine = "auto"
     is_legacy = True
+
+
+class TestLegacyAppendPages(ExistingOutputPromises):
+    """Older files are rewritten into shards, whose pages become pages of an output."""
+
+    engine = "graft"
+    is_legacy = True
+    copies_pages = True

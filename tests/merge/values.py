@@ -50,7 +50,9 @@ def structure(*statements: str, merged_form: bool = False) -> Structure:
 
 def input_file(name: str = "run.db", *, size: int = 8192) -> InputFile:
     """Return a file that nobody looked for."""
-    header = Header(4096, 0, size // 4096, 4, auto_vacuum=False, encoding=1, is_wal=False)
+    header = Header(
+        4096, 0, size // 4096, 4, auto_vacuum=False, encoding=1, is_wal=False, application_id=0
+    )
     return InputFile(FOLDER / name, Identity(1, hash(name) % 2**32, size, 5, 6), header)
 
 

@@ -86,6 +86,14 @@ def test_a_link_is_no_lock_and_what_it_points_to_stays(tmp_path, kind):
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_folder_that_is_a_loop_of_links_is_no_lock(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    output = tmp_path / "loop" / "folder" / "exp.db"
+    with pytest.raises(OutputError, match="its folder cannot be written to") as caught:
+        enter(locked(output, never))
+    assert caught.value.path == output
+
+
 @pytest.mark.parametrize(
     "make",
     [os.mkfifo, lambda path: path.write_text("somebody's notes\n"), lambda path: path.mkdir()],

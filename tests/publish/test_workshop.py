@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,23 @@ def test_a_workshop_is_gone_afterwards(tmp_path):
     with pytest.raises(ZeroDivisionError):
         fail_in(workshop(tmp_path / "exp.db"), "new")
     assert names(tmp_path) == []
+
+
+def test_the_lock_goes_last(tmp_path, monkeypatch):
+    """By it the next command knows what is left when a process is killed meanwhile."""
+    seen, rmtree = [], shutil.rmtree
+
+    def look(folder, **options):
+        if is_workshop(folder):
+            seen.append(names(folder))
+        rmtree(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    with workshop(tmp_path / "exp.db") as made:
+        (made / "partial").touch()
+        (made / "deep").mkdir()
+        (made / "link").symlink_to(tmp_path)
+    assert seen == [["lock"]]
 
 
 def test_nobody_else_may_enter_a_workshop(public):

@@ -13,6 +13,7 @@ import pytest
 
 from farm_merge.errors import FarmMergeError, InvalidOptionError
 from farm_merge.sweep import engine, run_sweep
+from tests import processes
 from tests.conftest import content, query
 from tests.sweep.small import hidden, is_alive, of_model, sweep
 
@@ -32,7 +33,7 @@ def test_an_engine_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
         pass
 
 
-@pytest.mark.filterwarnings("ignore")
+@processes.in_its_own
 def test_a_dask_worker_that_is_killed_costs_only_its_run_which_is_run_again(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     shards, output = tmp_path / "shards", tmp_path / "exp.db"
@@ -59,6 +60,7 @@ def test_a_dask_worker_that_is_killed_costs_only_its_run_which_is_run_again(tmp_
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
+@processes.in_its_own
 def test_a_scheduler_that_is_not_there_is_named() -> None:
     distributed = pytest.importorskip("distributed")
     import dask

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from farm_merge.sweep import Run, run_sweep, summarize
+from tests import processes
 from tests.conftest import query
 from tests.sweep.small import hidden, shard_rows, sweep, threads
 
@@ -133,7 +134,7 @@ def test_an_interrupt_cancels_what_has_not_begun(tmp_path: Path) -> None:
     assert hidden(tmp_path) == []
 
 
-@pytest.mark.filterwarnings("ignore")
+@processes.in_its_own
 def test_dask_runs_a_sweep(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     with (

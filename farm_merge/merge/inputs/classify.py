@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from farm_merge.merge.inputs import legacy
@@ -10,7 +11,7 @@ from farm_merge.merge.tables.structure import Structure, is_ours
 from farm_merge.schema import METADATA_TABLES, OUR_TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
 
     from farm_merge.merge.inputs.mapping import Kind
     from farm_merge.merge.options import SourceSchema
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["classify", "target_names"]
 
 
+@lru_cache(maxsize=256)
 def classify(
     structure: Structure, *, current: bool, family: SourceSchema | None = None
 ) -> tuple[Kind, str]:
@@ -53,7 +55,8 @@ def _agentfarm_columns(structure: Structure) -> dict[str, set[str]]:
     }
 
 
-def target_names(structure: Structure, kind: Kind, *, alone: bool = False) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def target_names(structure: Structure, kind: Kind, *, alone: bool = False) -> Mapping[str, str]:
     """Return the name that every table of a file gets, by its lower-case name in the file.
 
     Args:

@@ -339,19 +339,11 @@ def _copy(path: Path, part: Path, copy: Path) -> None:
         ) from exc
 
 
-def has_graftable_pages(file: InputFile, smallest: int, largest: int) -> bool:
-    """Return whether a file's pages can be copied into a file that this SQLite made.
-
-    Args:
-        file: The file.
-        smallest: The least size for which that is worth it, in bytes.
-        largest: The greatest size that is read whole, in bytes.
-    """
-    size = file.identity.size_bytes
+def has_graftable_pages(file: InputFile) -> bool:
+    """Return whether a file's pages can be copied into a file that this SQLite made."""
     return (
         file.header.allows_grafting
-        and file.header.size_bytes == size
-        and smallest <= size <= largest
+        and file.header.size_bytes == file.identity.size_bytes
         and not file.companions
         and file.snapshot is None
     )
@@ -376,6 +368,7 @@ def _still_written(path: Path) -> StillWrittenError:
 
 
 def _update(digest: xxhash.xxh3_128, file: FileIO) -> None:
-    chunk = memoryview(bytearray(_CHUNK_BYTES))
+    size = os.fstat(file.fileno()).st_size
+    chunk = memoryview(bytearray(min(_CHUNK_BYTES, size + 1)))
     while count := file.readinto(chunk):
         digest.update(chunk[:count])

@@ -28,7 +28,7 @@ from farm_merge.merge.inputs.simulations import (
 from farm_merge.merge.inputs.traits import read_traits
 from farm_merge.merge.options import Options
 from farm_merge.merge.tables.structure import today
-from farm_merge.schema import METADATA_TABLES
+from farm_merge.schema import EXPERIMENT_MARK, METADATA_TABLES, SHARD_MARK
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def inspect_briefly(file: InputFile) -> Input | None:
     Returns:
         What is known, without its contents; None if the file has to be read whole.
     """
+    if file.header.application_id not in {SHARD_MARK, EXPERIMENT_MARK}:
+        return None
     try:
         with opened(file) as connection:
             return _read_brief(read_tables(file.path, connection, None), file)

@@ -41,6 +41,7 @@ __all__ = [
     "NONE",
     "NOWHERE",
     "SMALLEST_CELL",
+    "TABLE_INTERIOR",
     "TABLE_LEAF",
     "Bytes",
     "Integers",
@@ -56,7 +57,7 @@ __all__ = [
 Bytes: TypeAlias = "NDArray[np.uint8]"
 Integers: TypeAlias = "NDArray[np.int64]"
 
-INTERIOR, LEAF, TABLE_LEAF = 0x02, 0x0A, 0x0D
+INTERIOR, LEAF, TABLE_INTERIOR, TABLE_LEAF = 0x02, 0x0A, 0x05, 0x0D
 INTERIOR_HEADER, LEAF_HEADER = 12, 8
 LEAF_FIELDS = struct.Struct(">BHHHB")
 SMALLEST_CELL = 4
@@ -99,12 +100,16 @@ class Pages:
     Args:
         data: All bytes of the pages, one page after the other.
         header: The header of their file.
+        heads: The headers of the pages, where `data` does not have them all.
     """
 
-    def __init__(self, data: Bytes, header: Header) -> None:
+    def __init__(self, data: Bytes, header: Header, heads: Bytes | None = None) -> None:
         self.data = data
         self.header = header
         self._page_size = header.page_size
+        pages = len(data) // self._page_size
+        whole = data[: pages * self._page_size].reshape(pages, self._page_size)
+        self._heads = whole if heads is None else heads
         # Section 1.6: a payload of more than `most` bytes goes on in an overflow chain, and of it
         # at least `least` bytes are kept.
         self._usable = header.usable
@@ -118,6 +123,21 @@ class Pages:
         """Return the bytes with a row for every page."""
         return self.data.reshape(-1, self._page_size)
 
+    def need(self, pages: Integers) -> None:
+        """See that pages are in `data`, by their numbers from 0."""
+
+    def release(self, pages: Integers) -> None:
+        """Let pages go that were needed, and that are as they were."""
+
+    def reading_order(self, pages: Integers) -> Integers:
+        """Return the order in which pages are best gathered, as an index of their numbers."""
+        return np.arange(len(pages))
+
+    def gather(self, pages: Integers, together: Bytes) -> None:
+        """Copy pages, by their numbers from 0, into an array with a row for each."""
+        # The numbers were checked; mode="raise" would copy once more.
+        np.take(self.by_page(), pages, axis=0, out=together, mode="clip")
+
     def types(self, pages: Integers, offset: int = 0) -> Bytes:
         """Return the type of each page.
 
@@ -125,11 +145,14 @@ class Pages:
             pages: Page numbers, from 0.
             offset: Where their headers start: at 100 in the first page of a file, else at 0.
         """
-        return self.data[pages * self._page_size + offset]
+        return self.data[pages * self._page_size + offset] if offset else self._heads[pages, 0]
 
     def cell_counts(self, pages: Integers, offset: int = 0) -> Integers:
         """Return how many cells each page claims to have; arguments as for `types`."""
-        return self._short(pages * self._page_size + offset + 3)
+        if offset:
+            return self._short(pages * self._page_size + offset + 3)
+        counts: Integers = (self._heads[pages, 3].astype(np.int64) << 8) | self._heads[pages, 4]
+        return counts
 
     def right_children(self, pages: Integers, offset: int = 0) -> Integers:
         """Return the right child of interior pages, from 1; arguments as for `types`."""

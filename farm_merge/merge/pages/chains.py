@@ -76,8 +76,13 @@ def _chain_pointers(pages: Pages, tree: Tree) -> Integers:
     """Return where the cells of a tree point at overflow chains: with their last four bytes."""
     pointers = [_pointers_of(pages, tree.separators.starts)]
     for first in range(0, len(tree.leaves), _BATCH_PAGES):
-        cells, _ = pages.locate(tree.leaves[first : first + _BATCH_PAGES], LEAF_HEADER)
-        pointers.append(_pointers_of(pages, cells))
+        leaves = tree.leaves[first : first + _BATCH_PAGES]
+        pages.need(leaves)
+        cells, _ = pages.locate(leaves, LEAF_HEADER)
+        found = _pointers_of(pages, cells)
+        pointers.append(found)
+        # Pointers will be changed where they are.
+        pages.release(leaves[~np.isin(leaves, found // pages.header.page_size)])
     return np.concatenate(pointers)
 
 
@@ -95,6 +100,7 @@ def _follow(pages: Pages, pointers: Integers) -> Integers:
         if current.min() < 1 or current.max() >= len(pages) or total > len(pages):
             raise ValueError("an overflow chain leaves the file")
         chains.append(current)
+        pages.need(current)
         following = pages.numbers(current * pages.header.page_size)
         current = following[following > 0] - 1
     return np.concatenate(chains)
@@ -110,6 +116,7 @@ def _count_free(pages: Pages) -> int:
     while trunk:
         if trunk > len(pages) or count > len(pages):
             raise ValueError("the freelist leaves the file")
+        pages.need(np.array([trunk - 1]))
         place = (trunk - 1) * pages.header.page_size
         trunk, listed = pages.numbers(np.array([place, place + 4])).tolist()
         count += 1 + listed

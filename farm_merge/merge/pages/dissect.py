@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from farm_merge.merge.pages.cells import LEAF_FIELDS, LEAF_HEADER, SMALLEST_CELL, Pages, Spans
+from farm_merge.merge.pages.cells import LEAF_FIELDS, LEAF_HEADER, SMALLEST_CELL, Spans
 from farm_merge.merge.pages.chains import find_chains
 from farm_merge.merge.pages.trees import read_trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from farm_merge.merge.pages.cells import Bytes, Integers
-    from farm_merge.merge.pages.header import Header
+    from farm_merge.merge.pages.cells import Integers, Pages
     from farm_merge.merge.pages.trees import Tree
 
 __all__ = ["Dissected", "dissect"]
@@ -39,21 +38,19 @@ class Dissected:
     chain: Integers
 
 
-def dissect(data: Bytes, header: Header, roots: Sequence[int], others: Sequence[int]) -> Dissected:
+def dissect(pages: Pages, roots: Sequence[int], others: Sequence[int]) -> Dissected:
     """Take a shard apart. Nothing of it is trusted: what its pages claim is checked.
 
     Args:
-        data: The whole file; leaves that give up a cell are changed in it.
-        header: Its header.
+        pages: All of the file; leaves that give up a cell are changed in it.
         roots: The roots of the trees to graft, from 1; 0 for one that it lacks.
         others: The roots of its other index b-trees.
 
     Raises:
         ValueError: If the file does not follow the format.
     """
-    if len(data) != header.size_bytes:
+    if len(pages.data) != pages.header.size_bytes:
         raise ValueError("the file is longer or shorter than its header claims")
-    pages = Pages(data, header)
     # 1. All trees, from their roots to their leaves.
     trees, taken = read_trees(pages, [*roots, *others])
     wanted, rest = trees[: len(roots)], trees[len(roots) :]
@@ -75,7 +72,9 @@ def _end_leaves(pages: Pages, trees: list[Tree]) -> list[Tree]:
 
 def _cells_by_leaf(pages: Pages, leaves: list[np.int64]) -> Iterator[Spans]:
     """Return the cells of each leaf."""
-    starts, counts = pages.locate(np.array(leaves, np.int64), LEAF_HEADER)
+    numbers = np.array(leaves, np.int64)
+    pages.need(numbers)
+    starts, counts = pages.locate(numbers, LEAF_HEADER)
     lengths, _ = pages.measure(starts)
     ends = np.cumsum(counts)[:-1]
     return map(Spans, np.split(starts, ends), np.split(lengths, ends))

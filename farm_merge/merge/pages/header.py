@@ -31,6 +31,7 @@ class Header:
         auto_vacuum: Whether it has pages that point back at their parents.
         encoding: How text is encoded.
         is_wal: Whether it is written by way of a WAL.
+        application_id: Whose file it is.
     """
 
     page_size: int
@@ -40,6 +41,7 @@ class Header:
     auto_vacuum: bool
     encoding: int
     is_wal: bool
+    application_id: int
 
     @property
     def usable(self) -> int:
@@ -84,4 +86,5 @@ def read_header(head: bytes) -> Header:
         any(head[52:56]),
         int.from_bytes(head[56:60], "big"),
         _WAL_VERSION in (head[18], head[19]),
+        int.from_bytes(head[68:72], "big"),
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -37,15 +37,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm_merge.merge.pages.cells import Bytes, Integers
+    from farm_merge.merge.pages.header import Header
     from farm_merge.merge.pages.transplant import Branch
 
-__all__ = ["GrowingFile"]
+__all__ = ["GrowingFile", "GrowingTree", "Level", "PagedFile"]
 
 _PAGES_AT_ONCE = 32
 """So many interior pages are made together."""
 
 _CHILD_AND_POINTER = 6
 """What a cell takes on an interior page besides its payload: its left child, and its pointer."""
+
+
+class PagedFile(Protocol):
+    """What trees grow in; pages are numbered from 0."""
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+
+    def append(self, *pages: bytes) -> Integers:
+        """Write pages, and return their numbers."""
+
+    def write(self, number: int, page: bytes) -> None:
+        """Write a page."""
+
+    def read_cells(self, number: int) -> list[bytes]:
+        """Return the cells of a leaf that was written."""
 
 
 class GrowingFile:
@@ -68,7 +86,7 @@ class GrowingFile:
         self.descriptor = os.open(path, os.O_RDWR)
         self.header = read_header(os.pread(self.descriptor, HEADER_BYTES, 0))
         self.allocator = PageAllocator(self.header, lock)
-        self._trees = {name: _GrowingTree(self, root) for name, root in roots.items()}
+        self._trees = {name: GrowingTree(self, root) for name, root in roots.items()}
 
     def add(self, branches: Mapping[str, Branch]) -> None:
         """Append trees of a shard, which come after all that were added before.
@@ -118,16 +136,22 @@ class GrowingFile:
         return page.copy(Spans(starts, lengths))
 
 
-class _GrowingTree:
-    """A b-tree of the output."""
+class GrowingTree:
+    """A b-tree of the output, or a part of one.
 
-    def __init__(self, file: GrowingFile, root: int) -> None:
+    Args:
+        file: The output.
+        root: The number of the root, from 1; of a part, where its last leaf is written.
+        level: What is above the leaves, if that is not made for them alone.
+    """
+
+    def __init__(self, file: PagedFile, root: int, level: Level | None = None) -> None:
         self._file = file
         self._root = root - 1
         self._room = file.header.usable - LEAF_HEADER
         self._tail: list[bytes] = []
         """The cells of the last leaf, whose right neighbour is not known yet."""
-        self._level: _Level | None = None
+        self._level = level
         """The pages above the leaves; None as long as there is no leaf but the tail."""
 
     def add(self, branch: Branch) -> None:
@@ -143,14 +167,22 @@ class _GrowingTree:
         """Write the last leaf, and what is above."""
         if self._level is None:
             self._file.write(self._root, leaf_page(self._tail, self._file.header))
-            return
-        number = None
+        else:
+            self._level.finish(self.end(self._level), self._root)
+
+    def end(self, level: Level, number: int | None = None) -> int:
+        """Write the last leaf, and return its number, from 0.
+
+        Args:
+            level: What is above it.
+            number: Where it is written, if it has to be made.
+        """
         if not self._tail:
             # What follows the last separator would be an empty leaf: it goes back.
-            number, separator = self._level.pull()
+            number, separator = level.pull()
             self._tail = [*self._file.read_cells(number), separator]
             self._pack()
-        self._level.finish(self._put_leaf(self._tail, number), self._root)
+        return self._put_leaf(self._tail, number)
 
     def _close_tail(self, branch: Branch) -> int:
         """End the leaf before a tree; return how many leaves of the tree it took along."""
@@ -191,14 +223,19 @@ class _GrowingTree:
 
     def _push(self, children: Integers, separators: Bytes, lengths: Integers) -> None:
         if self._level is None:
-            self._level = _Level(self._file)
+            self._level = Level(self._file)
         self._level.push(children, separators, lengths)
 
 
-class _Level:
-    """The interior pages of one level, made from left to right (section 1.6)."""
+class Level:
+    """The interior pages of one level, made from left to right (section 1.6).
 
-    def __init__(self, file: GrowingFile) -> None:
+    Args:
+        file: The output.
+        above: The level above, if that is not made for this one alone.
+    """
+
+    def __init__(self, file: PagedFile, above: Level | None = None) -> None:
         self._file = file
         self._room = file.header.usable - INTERIOR_HEADER
         self._children: list[Integers] = []
@@ -206,7 +243,7 @@ class _Level:
         self._lengths: list[Integers] = []
         self._pending = 0
         """The room that all cells take that are in no page yet, with their pointers."""
-        self._above: _Level | None = None
+        self._above = above
 
     def push(self, children: Integers, separators: Bytes, lengths: Integers) -> None:
         """Add pages of the level below.
@@ -216,7 +253,8 @@ class _Level:
             separators: The cell that follows each of them, one after the other.
             lengths: The bytes of each of those.
         """
-        self._keep(children, separators, lengths)
+        if len(children):
+            self._keep(children, separators, lengths)
         if self._pending > _PAGES_AT_ONCE * self._room:
             self._emit(keep=2)
 
@@ -237,16 +275,23 @@ class _Level:
             last: The number of the last page below, from 0.
             root: The number of the page that the root has to be, from 0.
         """
-        self._emit(keep=1)
-        children, separators, lengths = self._take()
-        cells = interior_cells(children, separators, lengths)
-        starts = np.cumsum(lengths + 4) - lengths - 4
-        page = interior_page(cells, starts, last, self._file.header)
+        page = self._last_page(last)
         if self._above is None:
             self._file.write(root, page)
             return
         (number,) = self._file.append(page).tolist()
         self._above.finish(number, root)
+
+    def end(self, last: int, number: int) -> None:
+        """End the level with its last page, which is written to a number; both are from 0."""
+        self._file.write(number, self._last_page(last))
+
+    def _last_page(self, last: int) -> bytes:
+        self._emit(keep=1)
+        children, separators, lengths = self._take()
+        cells = interior_cells(children, separators, lengths)
+        starts = np.cumsum(lengths + 4) - lengths - 4
+        return interior_page(cells, starts, last, self._file.header)
 
     def _take(self) -> tuple[Integers, Bytes, Integers]:
         taken = (
@@ -281,7 +326,7 @@ class _Level:
 
     def _move_up(self, pages: list[bytes], separators: Spans, cells: Bytes) -> None:
         if self._above is None:
-            self._above = _Level(self._file)
+            self._above = Level(self._file)
         numbers = self._file.append(*pages)
         self._above.push(numbers, cells[separators.places()], separators.lengths)
 

@@ -14,11 +14,11 @@ from farm_merge.merge.pages.cells import put_numbers
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from farm_merge.merge.pages.cells import Bytes, Integers
+    from farm_merge.merge.pages.cells import Bytes, Integers, Pages
     from farm_merge.merge.pages.dissect import Dissected
     from farm_merge.merge.pages.header import Header
 
-__all__ = ["Branch", "PageAllocator", "transplant", "write_at", "write_pages"]
+__all__ = ["Branch", "PageAllocator", "lock_page", "transplant", "write_at", "write_pages"]
 
 _LOCK_BYTE = 1 << 30
 """The page that holds this byte stays unused, for the locks of SQLite (sections 1.3.2 and 1.6)."""
@@ -56,7 +56,7 @@ class PageAllocator:
         # Anonymous, so forked processes share it.
         self._next = np.frombuffer(mmap(-1, 8), np.int64)
         self._next[0] = header.pages
-        self._lock_page = _LOCK_BYTE // header.page_size
+        self._lock_page = lock_page(header.page_size)
 
     @property
     def total(self) -> int:
@@ -75,6 +75,11 @@ class PageAllocator:
         return numbers
 
 
+def lock_page(page_size: int) -> int:
+    """Return the number, from 0, of the page that stays unused."""
+    return _LOCK_BYTE // page_size
+
+
 def transplant(shard: Dissected, descriptor: int, allocator: PageAllocator) -> list[Branch]:
     """Write the leaves of a shard and its overflow pages into the output.
 
@@ -91,7 +96,7 @@ def transplant(shard: Dissected, descriptor: int, allocator: PageAllocator) -> l
     numbers = allocator.take(int(ends[-1]))
     chain, *leaves = np.split(numbers, ends[:-1])
     _renumber(shard, chain)
-    _copy_pages(descriptor, numbers, shard.pages.by_page(), np.concatenate(chosen))
+    _copy_pages(descriptor, numbers, shard.pages, np.concatenate(chosen))
     data = shard.pages.data
     return [
         Branch(
@@ -116,30 +121,34 @@ def _renumber(shard: Dissected, numbers: Integers) -> None:
     put_numbers(pages.data, links, new[pages.numbers(links)])
 
 
-def _copy_pages(descriptor: int, numbers: Integers, pages: Bytes, chosen: Integers) -> None:
+def _copy_pages(descriptor: int, numbers: Integers, pages: Pages, chosen: Integers) -> None:
     """Write some of the pages of a shard."""
-    gathered = np.empty((min(_BATCH_PAGES, len(chosen)), pages.shape[1]), np.uint8)
+    order = pages.reading_order(chosen)
+    numbers, chosen = numbers[order], chosen[order]
+    gathered = np.empty((min(_BATCH_PAGES, len(chosen)), pages.header.page_size), np.uint8)
     for first in range(0, len(chosen), _BATCH_PAGES):
         batch = slice(first, first + _BATCH_PAGES)
         together = gathered[: len(chosen[batch])]
-        # The numbers were checked; mode="raise" would copy once more.
-        np.take(pages, chosen[batch], axis=0, out=together, mode="clip")
-        write_pages(descriptor, numbers[batch], together)
+        by_number = np.argsort(numbers[batch])
+        pages.gather(chosen[batch][by_number], together)
+        write_pages(descriptor, numbers[batch][by_number], together)
 
 
 def write_pages(descriptor: int, numbers: Integers, pages: Bytes) -> None:
-    """Write pages to numbers that follow each other, but for that of the lock byte.
+    """Write pages.
 
     Args:
         descriptor: A database, open for writing.
-        numbers: Page numbers, from 0.
+        numbers: Page numbers, from 0, ascending.
         pages: Their bytes, with a row for every page.
     """
-    page_size = pages.shape[1]
-    at = int(np.searchsorted(numbers, _LOCK_BYTE // page_size))
-    for part, start in ((pages[:at], 0), (pages[at:], at)):
-        if len(part):
-            write_at(descriptor, part.reshape(-1).data, int(numbers[start]) * page_size)
+    ends = np.append(np.flatnonzero(np.diff(numbers) != 1) + 1, len(numbers))
+    start = 0
+    for end in ends.tolist():  # those that follow each other together
+        if end > start:
+            offset = int(numbers[start]) * pages.shape[1]
+            write_at(descriptor, pages[start:end].reshape(-1).data, offset)
+        start = end
 
 
 def write_at(descriptor: int, data: memoryview | bytes, offset: int) -> None:

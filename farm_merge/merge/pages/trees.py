@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from farm_merge.merge.pages.cells import Bytes, Integers, Pages
-    from farm_merge.merge.pages.header import Header
+    from farm_merge.merge.pages.cells import Integers, Pages
 
 __all__ = ["Tree", "is_index_tree", "read_trees"]
 
@@ -62,9 +61,9 @@ class _Level:
 _NO_TREE = Tree(NONE, NOWHERE, 0)
 
 
-def is_index_tree(data: Bytes, header: Header, root: int) -> bool:
+def is_index_tree(pages: Pages, root: int) -> bool:
     """Return whether the b-tree at a page, from 1, is an index or a table WITHOUT ROWID."""
-    return root <= header.pages and data[(root - 1) * header.page_size] in {INTERIOR, LEAF}
+    return root <= len(pages) and pages.types(np.array([root - 1]))[0] in {INTERIOR, LEAF}
 
 
 def read_trees(pages: Pages, roots: Sequence[int]) -> tuple[list[Tree], Integers]:

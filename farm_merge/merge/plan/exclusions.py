@@ -26,13 +26,14 @@ class Exclusions:
 
     Args:
         found: What was found.
+        may_be_none: Whether it may be nothing.
 
     Raises:
         ShardError: If there is nothing that could be merged, nor that was left out.
     """
 
-    def __init__(self, found: Found) -> None:
-        if not found.files and not found.others:
+    def __init__(self, found: Found, *, may_be_none: bool = False) -> None:
+        if not (may_be_none or found.files or found.others):
             raise ShardError("no database found among the inputs")
         self._found = found
         self._bad: dict[Path, ShardError] = {}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.errors import OutputError
 from farm_merge.merge.inputs.sidecar import json_object
 from farm_merge.merge.inputs.simulations import read_experiments
 from farm_merge.merge.ledger import read_ledger
+from farm_merge.merge.tables.cost import may_be_extended
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.publish import read_output
 
@@ -73,14 +75,25 @@ class Output:
 
 
 def look_at_output(path: Path) -> Output:
-    """Return what an output holds."""
+    """Return what an output holds.
+
+    Raises:
+        OutputError: If to write it could take for ever, by what it computes then.
+    """
     if not path.exists():
         return Output(path)
     with read_output(path) as connection:
+        structure = read_structure(connection)
+        if not may_be_extended(structure):
+            raise OutputError(
+                "has computed columns, defaults or indexes that may take very long to write",
+                path=path,
+                remedy=f"merge it into one without: farm-merge {path} -o NEW.db",
+            )
         ids = connection.execute("SELECT simulation_id FROM simulations")
         return Output(
             path,
-            read_structure(connection),
+            structure,
             frozenset(simulation_id for (simulation_id,) in ids),
             read_ledger(connection),
             read_experiments(connection),

@@ -139,12 +139,13 @@ def read_histories(sources: Iterable[Input]) -> dict[Path, dict[str, list[Ledger
     return histories
 
 
-def needed_whole(sources: Sequence[Input]) -> set[Path]:
+def needed_whole(sources: Sequence[Input], output: Output) -> set[Path]:
     """Return the inputs that have to be read whole, since more than their names decides.
 
-    These are inputs that name one simulation, and those that may be what another input, the output
-    of a merge, was made of.
+    These are inputs that name one simulation, or one that the output has or had from a file, under
+    whatever name, and those that another input, the output of a merge, may be made of.
     """
+    held = output.simulation_ids.union(entry.own_id for entry in output.ledger if entry.own_id)
     times = Counter(run.own_id for source in sources for run in source.simulations)
     sizes = {
         entry.identity.size_bytes
@@ -157,7 +158,7 @@ def needed_whole(sources: Sequence[Input]) -> set[Path]:
         for source in sources
         if source.has_history
         or source.file.identity.size_bytes in sizes
-        or any(times[run.own_id] > 1 for run in source.simulations)
+        or any(times[run.own_id] > 1 or run.own_id in held for run in source.simulations)
     }
 
 

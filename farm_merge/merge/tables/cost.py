@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     )
     from farm_merge.merge.tables.structure import Structure
 
-__all__ = ["Affordable", "affordable", "costly_columns", "is_affordable", "is_cheap", "is_costly"]
+__all__ = [
+    "Affordable",
+    "affordable",
+    "costly_columns",
+    "is_affordable",
+    "is_cheap",
+    "is_costly",
+    "may_be_extended",
+]
 
 _CHEAP = frozenset((
     "abs", "ceil", "ceiling", "coalesce", "date", "datetime", "floor", "ifnull", "iif", "instr",
@@ -101,6 +109,15 @@ def is_affordable(structure: Structure) -> bool:
     """Return whether SQLite may check all tables of a file."""
     return not any(
         is_costly(table, structure.indexes.get(name, ()))
+        for name, table in structure.tables.items()
+    )
+
+
+@lru_cache(maxsize=256)
+def may_be_extended(structure: Structure) -> bool:
+    """Return whether SQLite may write to all tables of a file: that computes defaults as well."""
+    return not any(
+        affordable(table, structure.indexes.get(name, ())).lost
         for name, table in structure.tables.items()
     )
 

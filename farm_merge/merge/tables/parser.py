@@ -87,7 +87,7 @@ class _Parser:
         table = TableDefinition(self._name(), ())
         self._expect("(")
         while True:
-            in_constraints = bool(table.columns) and self._peek in _STARTS_TABLE_CONSTRAINT
+            in_constraints = self._peek in _STARTS_TABLE_CONSTRAINT
             table = self._table_constraint(table) if in_constraints else self._column(table)
             if not self._accept(",") and self._peek not in _STARTS_TABLE_CONSTRAINT:
                 break

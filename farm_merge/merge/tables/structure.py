@@ -41,6 +41,7 @@ class Structure:
         virtual: Names of virtual tables, and of the tables behind them.
         not_understood: Tables whose constraints, and indexes that, could not be read.
         collations: Collations that SQLite does not have: a program brought them along.
+        source: What it was made of, so that another process can tell that it is the same.
     """
 
     tables: Mapping[str, TableDefinition]
@@ -49,6 +50,11 @@ class Structure:
     virtual: tuple[str, ...] = ()
     not_understood: tuple[str, ...] = ()
     collations: frozenset[str] = frozenset()
+    source: tuple[tuple[_SchemaRow, ...], bool] | None = None
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Be one object for equal schemas also where it is sent to another process."""
+        return super().__reduce__() if self.source is None else (_structure, self.source)
 
     @cached_property
     def content(self) -> Mapping[str, TableDefinition]:
@@ -132,7 +138,15 @@ def _structure(rows: tuple[_SchemaRow, ...], merged_form: bool) -> Structure:
                 indexes[folded(table)] = (*indexes.get(folded(table), ()), index)
     views = tuple(f"{kind} {name}" for kind, name, *_ in rows if kind in {"view", "trigger"})
     collations = frozenset(name for *_, sql in rows for name in unknown_collations(sql or ""))
-    return Structure(tables, indexes, views, (*virtual, *behind), tuple(not_understood), collations)
+    return Structure(
+        tables,
+        indexes,
+        views,
+        (*virtual, *behind),
+        tuple(not_understood),
+        collations,
+        (rows, merged_form),
+    )
 
 
 class _Reader(threading.local):

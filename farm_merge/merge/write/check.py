@@ -20,7 +20,7 @@ from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import connect, file_uri, quoted, sqlite3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from farm_merge.merge.plan.plan import SimulationPlan
@@ -122,7 +122,11 @@ def require_same_as_inputs(
                 require_same(connection, planned.simulation_id, output, shard)
 
 
-def check_new_output(partial: Path, written: Sequence[SimulationPlan]) -> None:
+def check_new_output(
+    partial: Path,
+    written: Sequence[SimulationPlan],
+    meanwhile: Callable[[Path], None] = sync,
+) -> None:
     """Let SQLite prove a new output, table by table on all cores, while the file goes to the disk.
 
     It is `integrity_check` that proves it: `quick_check` does not look at the order of rows in
@@ -131,6 +135,7 @@ def check_new_output(partial: Path, written: Sequence[SimulationPlan]) -> None:
     Args:
         partial: The output in the making, which nobody writes any more.
         written: What was merged into it.
+        meanwhile: What is done with the file, which is only read.
 
     Raises:
         DamagedGraftError: If the check fails, or a simulation has more or fewer rows than it had.
@@ -153,7 +158,7 @@ def check_new_output(partial: Path, written: Sequence[SimulationPlan]) -> None:
 
         cores = os.cpu_count() or 1
         with ThreadPoolExecutor(cores + 1) as pool:
-            work = [pool.submit(sync, partial), *(pool.submit(prove) for _ in range(cores))]
+            work = [pool.submit(meanwhile, partial), *(pool.submit(prove) for _ in range(cores))]
         for done in work:
             done.result()
 

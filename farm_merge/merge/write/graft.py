@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import OutputError, ShardError
+from farm_merge.errors import DamagedGraftError, OutputError, ShardError
 from farm_merge.merge.inputs.file import has_graftable_pages, look_at, require_unchanged
 from farm_merge.merge.inputs.input import Contents
 from farm_merge.merge.inputs.transcode import insert_exactly
@@ -23,7 +23,9 @@ from farm_merge.merge.plan.plan import LeftOut
 from farm_merge.merge.tables.definition import SIMULATION_ID, folded
 from farm_merge.merge.tables.match import matching_trees
 from farm_merge.merge.tables.structure import read_structure
-from farm_merge.merge.write.load import ReadBuffer, load, read_roots
+from farm_merge.merge.write.load import ReadBuffer, read_roots
+from farm_merge.merge.write.load import load as load_shard
+from farm_merge.merge.write.pack import may_be_packed, packed
 from farm_merge.merge.write.registry import register
 from farm_merge.merge.write.rewrite import rewritten
 from farm_merge.schema import METADATA_TABLES
@@ -31,7 +33,7 @@ from farm_merge.sqlite import attached, connect, file_uri, transaction
 from farm_merge.workers import WorkerDiedError, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from farm_merge.merge.inputs.file import InputFile
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.plan.plan import SimulationPlan
     from farm_merge.merge.plan.target import Target
     from farm_merge.merge.write.load import Loaded, Metadata
+    from farm_merge.merge.write.pack import Packed
     from farm_merge.merge.write.registry import ExperimentFields
     from farm_merge.sqlite import sqlite3
 
@@ -51,17 +54,15 @@ DEFAULT_PAGE_SIZE = 4096
 _METADATA = "metadata.db"
 
 _SMALLEST_BYTES = 256 << 10
-"""Below it, opening a file and joining its trees costs more than its rows: 2,000 shards of 64 KB
-took 4.9 s row by row and 6.4 s page by page, 40 of 4 MB 2.9 s and 0.9 s."""
+"""Below it, taking a file apart and joining its trees costs more than its rows."""
 
-_LARGEST_BYTES = 64 << 20
-"""A shard is read whole; a larger one is copied row by row, so that memory stays flat."""
+_PACK_BYTES = 4 << 20
+"""So much of smaller shards is copied into one first."""
 
 
 def may_be_grafted(file: InputFile, engine: Engine) -> bool:
-    """Return whether a file is of a form and size of which pages are copied."""
-    smallest = 0 if engine == "graft" else _SMALLEST_BYTES
-    return engine != "attach" and has_graftable_pages(file, smallest, _LARGEST_BYTES)
+    """Return whether a file is of a form whose pages are copied."""
+    return engine != "attach" and has_graftable_pages(file)
 
 
 @dataclass(slots=True)
@@ -84,14 +85,42 @@ class _Transplanted:
     """What a worker reports of a shard whose leaves it wrote.
 
     Attributes:
-        contents: What was read on the way; of a file that was rewritten, that of the shard.
-        metadata: Its rows about its simulations.
+        read: What was read of each input on the way, with its rows about its simulations; of a file
+            that was rewritten, that of the shard.
         branches: Its trees, by the names that they have in the output.
     """
 
-    contents: Contents
-    metadata: Metadata
+    read: Packed
     branches: dict[str, Branch]
+
+
+@dataclass(slots=True)
+class _Load:
+    """What a worker grafts at once.
+
+    Attributes:
+        groups: The simulations of each input, in the order of their keys.
+        is_pack: Whether they are copied into one shard first.
+    """
+
+    groups: list[list[SimulationPlan]] = field(default_factory=list)
+    is_pack: bool = False
+
+    @property
+    def sources(self) -> list[Input]:
+        """The inputs."""
+        return [group[0].source for group in self.groups]
+
+    @property
+    def simulations(self) -> Iterator[SimulationPlan]:
+        """What is in them."""
+        return chain.from_iterable(self.groups)
+
+    def takes(self, source: Input) -> bool:
+        """Return whether there is room for one more small shard."""
+        size = sum(other.file.identity.size_bytes for other in self.sources)
+        is_alike = source.mapping == self.sources[0].mapping
+        return is_alike and size + source.file.identity.size_bytes <= _PACK_BYTES
 
 
 class Graft:
@@ -140,26 +169,27 @@ class Graft:
             OutputError: If a process that worked was killed.
         """
         result = Grafted()
-        groups = list(self._groups(to_write, result))
+        loads = list(_loads(self._groups(to_write, result), self._is_small))
         try:
             with (
                 _metadata(self._partial, self._folder) as keep,
                 closing(
-                    self._workers.run(
-                        lambda number: self._transplant(groups[number][0].source), len(groups)
-                    )
+                    self._workers.run(lambda number: self._transplant(loads[number]), len(loads))
                 ) as results,
             ):
                 for number, future in results:
-                    group = groups[number]
+                    load = loads[number]
                     try:
                         done = future.result()
                     except ShardError as exc:
-                        result.damaged.append(LeftOut.because_of(group[0].source.path, exc))
+                        if load.is_pack:  # row by row, the one that is to blame is found
+                            result.to_copy += load.simulations
+                        else:
+                            result.damaged.append(LeftOut.because_of(load.sources[0].path, exc))
                     except ValueError:  # whether its rows can be read is for SQLite to decide
-                        result.to_copy += group
+                        result.to_copy += load.simulations
                     else:
-                        self._join(group, done, keep, result, advance)
+                        self._join(load, done, keep, result, advance)
             self._file.finish()
         except WorkerDiedError as exc:
             raise OutputError(
@@ -198,33 +228,53 @@ class Graft:
         page_size = self._file.header.page_size
         if not self._target.fits(source):
             return page_size == DEFAULT_PAGE_SIZE
+        if self._is_small(source):
+            return may_be_packed(source)
         same_size = source.file.header.page_size == page_size
         return same_size and may_be_grafted(source.file, self._engine)
 
-    def _transplant(self, source: Input) -> _Transplanted | None:
-        """Write the leaves of an input into the output; None if its trees are built otherwise."""
+    def _is_small(self, source: Input) -> bool:
+        """Return whether a shard is copied into a larger one first."""
+        is_small = source.file.identity.size_bytes < _SMALLEST_BYTES
+        return is_small and self._engine != "graft" and self._target.fits(source)
+
+    def _transplant(self, load: _Load) -> _Transplanted | None:
+        """Write the leaves of inputs into the output; None if their trees are built otherwise."""
+        source = load.sources[0]
+        if load.is_pack:
+            page_size = self._file.header.page_size
+            with packed(load.sources, self._target, self._folder, page_size) as (shard, read):
+                return self._write_leaves(look_at(shard), read)
         require_unchanged(source.file)
         if self._target.fits(source):
-            return self._write_leaves(load(source.file, self._buffer))
+            return self._write_leaves(source.file)
         with rewritten(source, self._target, self._folder, with_indexes=True) as shard:
             require_unchanged(source.file)
-            return self._write_leaves(load(look_at(shard), self._buffer))
+            return self._write_leaves(look_at(shard))
 
-    def _write_leaves(self, loaded: Loaded) -> _Transplanted | None:
-        pairs = self._pairs(loaded)
-        if pairs is None:
-            return None
-        data, header, roots = loaded.data, loaded.file.header, loaded.roots
-        if not all(is_index_tree(data, header, root.page) for root in roots.values()):
-            return None  # what ANALYZE leaves is a table with rowids, and is about this shard alone
-        wanted = [roots[name].page for name in pairs.values()]
-        theirs = {*pairs.values()}
-        others = [root.page for name, root in roots.items() if name not in theirs]
-        shard = dissect(data, header, wanted, others)
-        rows = {tree: found.rows for tree, found in zip(pairs, shard.trees, strict=True)}
-        contents = Contents(loaded.fingerprint, (self._count(loaded, rows),))
-        branches = transplant(shard, self._file.descriptor, self._file.allocator)
-        return _Transplanted(contents, loaded.metadata, dict(zip(pairs, branches, strict=True)))
+    def _write_leaves(self, file: InputFile, read: Packed | None = None) -> _Transplanted | None:
+        with load_shard(file, self._buffer) as loaded:
+            pairs = self._pairs(loaded)
+            if pairs is None:
+                return None
+            pages, roots = loaded.pages, loaded.roots
+            if not all(is_index_tree(pages, root.page) for root in roots.values()):
+                return None  # what ANALYZE leaves has rowids, and is about this shard alone
+            wanted = [roots[name].page for name in pairs.values()]
+            theirs = {*pairs.values()}
+            others = [root.page for name, root in roots.items() if name not in theirs]
+            shard = dissect(pages, wanted, others)
+            rows = {tree: found.rows for tree, found in zip(pairs, shard.trees, strict=True)}
+            counts = self._count(loaded, rows)
+            try:
+                branches = transplant(shard, self._file.descriptor, self._file.allocator)
+                if not loaded.is_whole:
+                    require_unchanged(file)
+            except (ShardError, ValueError) as exc:  # its pages are in the output already
+                raise DamagedGraftError(f"{file.path}: {exc}") from exc
+        if read is None:
+            read = [(Contents(loaded.fingerprint, (counts,)), loaded.metadata)]
+        return _Transplanted(read, dict(zip(pairs, branches, strict=True)))
 
     def _pairs(self, loaded: Loaded) -> Mapping[str, str] | None:
         """Return the trees of the output that a shard has, with its own; None where they differ."""
@@ -256,22 +306,42 @@ class Graft:
 
     def _join(
         self,
-        group: list[SimulationPlan],
+        load: _Load,
         done: _Transplanted | None,
         keep: Callable[[Metadata], None],
         result: Grafted,
         advance: Callable[[SimulationPlan], None],
     ) -> None:
         if done is None:
-            result.to_copy += group
+            result.to_copy += load.simulations
             return
         self._file.add(done.branches)
-        keep(done.metadata)
-        for planned in group:
-            is_counted = planned.source.contents is not None
-            written = planned if is_counted else planned.with_contents(done.contents)
-            result.written.append(written)
-            advance(written)
+        for group, (contents, metadata) in zip(load.groups, done.read, strict=True):
+            keep(metadata)
+            for planned in group:
+                is_counted = planned.source.contents is not None
+                written = planned if is_counted else planned.with_contents(contents)
+                result.written.append(written)
+                advance(written)
+
+
+def _loads(
+    groups: Iterable[list[SimulationPlan]], is_small: Callable[[Input], bool]
+) -> Iterator[_Load]:
+    """Yield what is grafted at once: an input, or small ones of one mapping, up to some bytes."""
+    load = _Load(is_pack=True)
+    for group in groups:
+        source = group[0].source
+        small = is_small(source)
+        if load.groups and not (small and load.takes(source)):
+            yield load
+            load = _Load(is_pack=True)
+        if small:
+            load.groups.append(group)
+        else:
+            yield _Load([group])
+    if load.groups:
+        yield load
 
 
 def register_grafted(

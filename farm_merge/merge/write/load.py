@@ -1,9 +1,10 @@
-"""Load: a shard in memory, read once, and hashed on the way."""
+"""Load: the pages of a shard, read once, and hashed on the way."""
 
 from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,17 +14,26 @@ import xxhash
 from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.file import opened, require_unchanged
 from farm_merge.merge.inputs.transcode import ExactText
+from farm_merge.merge.pages.cells import Pages
+from farm_merge.merge.pages.partial import PartialPages
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.schema import METADATA_TABLES
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
     from farm_merge.merge.inputs.file import InputFile
+    from farm_merge.merge.pages.cells import Bytes
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["Loaded", "Metadata", "ReadBuffer", "Root", "load", "read_roots"]
+__all__ = ["Loaded", "Metadata", "ReadBuffer", "Root", "load", "read_metadata", "read_roots"]
+
+_WHOLE_BYTES = 64 << 20
+"""A shard up to this size is read whole."""
+
+_PARTIAL_BYTES = 64 << 20
+"""So much of a larger one may be in memory."""
 
 Metadata = dict[str, tuple[list[str], list[tuple[object, ...]]]]
 """The rows of the tables about simulations, by table: columns, and rows."""
@@ -44,10 +54,11 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A shard in memory.
+    """A shard whose pages can be looked at.
 
     Attributes:
-        data: The whole file.
+        pages: All of them.
+        is_whole: Whether all were read; else they are read when they are copied.
         file: The file that it was read from.
         fingerprint: The hash of its bytes, as `fingerprint` gives it.
         structure: Its tables.
@@ -55,7 +66,8 @@ class Loaded:
         metadata: Its rows about its simulations.
     """
 
-    data: NDArray[np.uint8]
+    pages: Pages
+    is_whole: bool
     file: InputFile
     fingerprint: str
     structure: Structure
@@ -69,15 +81,16 @@ class ReadBuffer(threading.local):
     def __init__(self) -> None:
         self._buffer = np.empty(0, np.uint8)
 
-    def take(self, size: int) -> NDArray[np.uint8]:
+    def take(self, size: int) -> Bytes:
         """Return so many bytes, whose content is what the last shard left."""
         if len(self._buffer) < size:
             self._buffer = np.empty(size, np.uint8)
         return self._buffer[:size]
 
 
-def load(file: InputFile, buffer: ReadBuffer) -> Loaded:
-    """Read a shard.
+@contextmanager
+def load(file: InputFile, buffer: ReadBuffer) -> Iterator[Loaded]:
+    """Read a shard: whole, or of a large one what is needed as it is needed.
 
     Args:
         file: The shard.
@@ -85,17 +98,36 @@ def load(file: InputFile, buffer: ReadBuffer) -> Loaded:
 
     Raises:
         ShardError: If it changes meanwhile, or SQLite cannot read its schema.
+        ValueError: If it is not as long as its header claims, or so much of a large one is needed
+            that it would fill the memory.
     """
     with opened(file) as connection:
         structure, roots = read_structure(connection, "source"), read_roots(connection, "source")
-        connection.text_factory = ExactText
-        metadata = {}
-        for table in METADATA_TABLES:
-            cursor = connection.execute(f"SELECT * FROM source.{table}")
-            metadata[table] = ([name for name, *_ in cursor.description], cursor.fetchall())
-    data = _read(file, buffer.take(file.identity.size_bytes))
-    digest = xxhash.xxh3_128_hexdigest(data.data)
-    return Loaded(data, file, digest, structure, roots, metadata)
+        metadata = read_metadata(connection, "source")
+    digest = xxhash.xxh3_128()
+    size = file.identity.size_bytes
+    with file.path.open("rb", buffering=0) as raw:
+        is_whole = size <= _WHOLE_BYTES
+        if is_whole:
+            data = buffer.take(size)
+            _fill(data, raw.fileno(), file)
+            digest.update(data.data)
+            pages: Pages = Pages(data, file.header)
+        else:
+            pages = PartialPages(raw.fileno(), file.header, _PARTIAL_BYTES, digest.update)
+            require_unchanged(file)
+        yield Loaded(pages, is_whole, file, digest.hexdigest(), structure, roots, metadata)
+
+
+def read_metadata(connection: sqlite3.Connection, schema: str) -> Metadata:
+    """Return the rows of the tables about simulations, bit for bit."""
+    metadata = {}
+    connection.text_factory = ExactText
+    for table in METADATA_TABLES:
+        cursor = connection.execute(f"SELECT * FROM {schema}.{table}")
+        metadata[table] = ([name for name, *_ in cursor.description], cursor.fetchall())
+    connection.text_factory = str
+    return metadata
 
 
 def read_roots(connection: sqlite3.Connection, schema: str = "main") -> dict[str, Root]:
@@ -106,13 +138,11 @@ def read_roots(connection: sqlite3.Connection, schema: str = "main") -> dict[str
     return {name: Root(table, page) for name, table, page in rows}
 
 
-def _read(file: InputFile, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _fill(data: Bytes, descriptor: int, file: InputFile) -> None:
     """Fill an array with a file. It is not mapped: a mapped file that shrinks kills the process."""
     view, at = data.data, 0
-    with file.path.open("rb", buffering=0) as raw:
-        while at < len(view) and (count := os.preadv(raw.fileno(), [view[at:]], at)):
-            at += count
+    while at < len(view) and (count := os.preadv(descriptor, [view[at:]], at)):
+        at += count
     require_unchanged(file)
     if at < len(view):
         raise ShardError("ends early", path=file.path)
-    return data

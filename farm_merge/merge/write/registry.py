@@ -26,6 +26,7 @@ __all__ = [
     "ExperimentFields",
     "column_list",
     "copy_rows",
+    "copy_statement",
     "highest_number",
     "register",
     "remove_simulation",
@@ -158,7 +159,7 @@ def copy_rows(
     *,
     after: int = 0,
 ) -> int:
-    """Copy the rows of a simulation; what the shard's table lacks is NULL, not a default.
+    """Copy the rows of a simulation.
 
     Args:
         connection: The output, with the shard attached.
@@ -170,6 +171,15 @@ def copy_rows(
     Returns:
         The number of rows.
     """
+    statement = copy_statement(found, target, after=after)
+    return connection.execute(statement, (simulation_id,)).rowcount
+
+
+def copy_statement(found: TableDefinition, target: TableDefinition, *, after: int = 0) -> str:
+    """Return what copies the rows of a simulation; what the shard's table lacks is NULL.
+
+    Arguments as for `copy_rows`; the simulation is to be bound.
+    """
     table, columns = quoted(target.name), column_list(found)
     lacking = [
         quoted(column.name)
@@ -180,11 +190,10 @@ def copy_rows(
     number = quoted(target.key_names[0]) if after else ""
     moved = (f"{name} + {after}" if name == number else name for name in columns)
     values = ", ".join([*moved, *(["NULL"] * len(lacking))])
-    return connection.execute(
+    return (
         f"INSERT INTO main.{table} ({names}) SELECT {values} FROM shard.{table}"
-        " WHERE simulation_id = ?",
-        (simulation_id,),
-    ).rowcount
+        " WHERE simulation_id = ?"
+    )
 
 
 def highest_number(

@@ -12,9 +12,10 @@ from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.inputs.inspect import inspect_file
 from farm_merge.merge.ledger import keep_digest
 from farm_merge.merge.options import Progress
-from farm_merge.merge.plan.plan import LeftOut, SimulationPlan, unmergeable
+from farm_merge.merge.plan.plan import Action, LeftOut, SimulationPlan, unmergeable
 from farm_merge.merge.tables.changes import change
 from farm_merge.merge.tables.digest import content_digest
+from farm_merge.merge.write.append import Addition, appending
 from farm_merge.merge.write.attach import copy_simulation
 from farm_merge.merge.write.blame import blaming
 from farm_merge.merge.write.check import check_new_output, require_same_as_inputs
@@ -26,7 +27,7 @@ from farm_merge.schema import EXPERIMENT_MARK, create_schema, mark_as_experiment
 from farm_merge.sqlite import attached, sqlite3, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from farm_merge.merge.options import Options, ReportProgress
@@ -52,7 +53,7 @@ def write_plan(plan: Plan, options: Options, folder: Path, report: ReportProgres
     """Carry out a plan.
 
     A new output is built beside its place, and appears when it is whole and checked. An existing
-    one grows by one transaction a simulation.
+    one grows by all pages in one moment, or by one transaction a simulation.
 
     Args:
         plan: What happens to every simulation.
@@ -102,41 +103,92 @@ class _Writer:
         self.written = Written()
 
     def extend(self) -> None:
-        """Extend an output by one transaction a simulation."""
-        if not self._plan.to_write:
-            settle_output(self._plan.output.path)
+        """Extend an output: by all that is new in one moment, or by one transaction a simulation.
+
+        The rows of what is built from pages are written last: it may turn out that they have to be.
+        """
+        output, to_copy = self._plan.output.path, list(self._plan.to_write)
+        if not to_copy:
+            settle_output(output)
             return
-        with existing_output(self._plan.output.path) as connection:
-            with transaction(connection, "IMMEDIATE"):
-                mark_as_experiment(connection)  # it was made before there was a mark
-                change(connection, self._plan.target.have, self._plan.target.want)
-            self._copy(connection, self._plan.to_write)
+        new = [planned for planned in to_copy if planned.outcome.action is Action.COPY]
+        wanted = new and self._options.engine == "graft"
+        with appending(output, self._folder) if wanted else nullcontext() as addition:
+            with existing_output(output) as connection:
+                with transaction(connection, "IMMEDIATE"):
+                    mark_as_experiment(connection)  # it was made before there was a mark
+                    change(connection, self._plan.target.have, self._plan.target.want)
+                if addition is None:
+                    self._copy(connection, to_copy)
+                    return
+                is_built = self._appends(lambda: self._build_addition(addition, connection, new))
+            if is_built and self._appends(lambda: self._insert(addition)):
+                to_copy = [planned for planned in to_copy if planned not in new]
+        if to_copy:
+            with existing_output(output) as connection:
+                self._copy(connection, to_copy)
+
+    def _appends(self, step: Callable[[], None]) -> bool:
+        """Take a step of appending pages; return whether the way goes on."""
+        try:
+            step()
+        except ValueError as exc:
+            self._report(Progress("copy", 0, self._rows, f"copying row by row, since {exc}"))
+            self._done, self._bytes_done, self.written = 0, 0.0, Written()
+            return False
+        return True
+
+    def _build_addition(
+        self, addition: Addition, connection: sqlite3.Connection, new: list[SimulationPlan]
+    ) -> None:
+        """Build a database with what is new, while readers of the output go on."""
+        addition.create(connection)
+        self._fill(addition.path, new)
+        with building(addition.path) as made:
+            addition.leave_out_experiments(made)
+
+    def _insert(self, addition: Addition) -> None:
+        """Check what is new, write it meanwhile, and let it appear in the output."""
+        written, is_checked = self.written.simulations, self._options.verify != "none"
+        try:
+            if is_checked:
+                self._report(Progress("verify", self._done, self._done))
+                check_new_output(addition.path, written, lambda _: addition.prepare())
+            else:
+                addition.prepare()
+        except BaseException:
+            addition.forget()
+            raise
+        counts = {it.simulation_id: it.outcome.row_counts or {} for it in written}
+        addition.insert(counts if is_checked else {})
 
     def build(self, partial: Path) -> None:
         """Build an output, from pages where that is possible, and from rows."""
         self._create(partial)
-        to_copy = list(self._plan.to_write)
-        if self._options.engine != "attach":
-            to_copy = self._graft(partial)
-        with _suspecting_pages() if self.written.simulations else nullcontext():
-            self._complete(partial, to_copy)
+        self._fill(partial, self._plan.to_write)
+        if self._options.verify != "none":
+            self._report(Progress("verify", self._done, self._done))
+            with _suspecting_pages() if self.written.simulations else nullcontext():
+                check_new_output(partial, self.written.simulations)
 
-    def _complete(self, partial: Path, to_copy: list[SimulationPlan]) -> None:
-        """Register what was grafted, copy the rest, and check all of it."""
+    def _fill(self, partial: Path, simulations: Sequence[SimulationPlan]) -> None:
+        """Graft what can be grafted and register it, and copy the rest."""
+        to_copy = list(simulations)
+        if self._options.engine != "attach":
+            to_copy = self._graft(partial, simulations)
         grafted = list(self.written.simulations)
-        verify = self._options.verify
-        with building(partial) as connection:
+        with (
+            _suspecting_pages() if grafted else nullcontext(),
+            building(partial) as connection,
+        ):
             register_grafted(connection, grafted, self._experiment, self._folder)
-            if verify == "content":
+            if self._options.verify == "content":
                 require_same_as_inputs(connection, grafted, self._plan.target, self._folder)
                 with transaction(connection):
                     for simulation_id in {planned.simulation_id for planned in grafted}:
                         digest = content_digest(connection, simulation_id)
                         keep_digest(connection, simulation_id, digest)
             self._copy(connection, to_copy)
-        if verify != "none":
-            self._report(Progress("verify", self._done, self._done))
-            check_new_output(partial, self.written.simulations)
 
     def _create(self, partial: Path) -> None:
         """Make the tables of a new output, with the page size of the first shard."""
@@ -148,26 +200,41 @@ class _Writer:
             create_schema(connection, mark=EXPERIMENT_MARK, registry_only=self._plan.target.alone)
             change(connection, self._plan.target.have, self._plan.target.want)
 
-    def _graft(self, partial: Path) -> list[SimulationPlan]:
+    def _graft(self, partial: Path, simulations: Sequence[SimulationPlan]) -> list[SimulationPlan]:
         """Write what can be grafted; return what has to be copied row by row."""
         options = self._options
         graft = Graft(partial, self._plan.target, self._folder, options.engine, options.workers)
-        grafted = graft.run(self._plan.to_write, self._advance_by_simulation)
-        if grafted.damaged and options.on_bad_shard == "stop":
-            raise unmergeable(grafted.damaged)
+        grafted = graft.run(simulations, self._advance_by_simulation)
         self.written.simulations += grafted.written
         self.written.left_out += grafted.damaged
+        if grafted.damaged and options.on_bad_shard == "stop":
+            raise self._unmergeable(grafted.to_copy)
         return grafted.to_copy
 
-    def _copy(self, connection: sqlite3.Connection, simulations: Iterable[SimulationPlan]) -> None:
+    def _copy(self, connection: sqlite3.Connection, simulations: Sequence[SimulationPlan]) -> None:
         """Copy simulations row by row; an input that changed or went is left out."""
-        for path, group in groupby(simulations, key=lambda planned: planned.source.path):
+        done = 0
+        for path, group in _by_input(simulations):
+            done += len(group)
             try:
                 self._copy_input(connection, [self._counted(planned) for planned in group])
             except ShardError as exc:
-                if self._options.on_bad_shard == "stop":
-                    raise
                 self.written.left_out.append(LeftOut.because_of(path, exc))
+                if self._options.on_bad_shard == "skip":
+                    continue
+                if not self._plan.output.is_new:
+                    raise
+                raise self._unmergeable(simulations[done:]) from exc
+
+    def _unmergeable(self, others: Iterable[SimulationPlan]) -> ShardError:
+        """Return the error that names all inputs that are wrong, those too that nobody read yet."""
+        for path, group in _by_input(others):
+            try:
+                for planned in group:
+                    self._counted(planned)
+            except ShardError as exc:
+                self.written.left_out.append(LeftOut.because_of(path, exc))
+        return unmergeable(self.written.left_out)
 
     def _copy_input(self, connection: sqlite3.Connection, group: list[SimulationPlan]) -> None:
         source = group[0].source
@@ -207,6 +274,13 @@ class _Writer:
         if not self._are_rows_counted and self._bytes_done:  # files are judged by their size
             total = round(self._done * max(1.0, self._bytes / self._bytes_done))
         self._report(Progress("copy", self._done, total, message))
+
+
+def _by_input(
+    simulations: Iterable[SimulationPlan],
+) -> Iterator[tuple[Path, list[SimulationPlan]]]:
+    for path, group in groupby(simulations, key=lambda planned: planned.source.path):
+        yield path, list(group)
 
 
 def _share(planned: SimulationPlan) -> float:

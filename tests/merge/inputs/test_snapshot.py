@@ -10,8 +10,11 @@ import time
 import pytest
 
 from farm_merge.errors import ShardError, StillWrittenError
+from farm_merge.merge.inputs.file import fingerprint, look_at
+from farm_merge.merge.inputs.inspect import inspect_file
 from farm_merge.merge.inputs.running import OpenFiles
-from farm_merge.merge.inputs.snapshot import at_rest, held
+from farm_merge.merge.inputs.snapshot import at_rest, held, snapshot
+from farm_merge.merge.options import Options
 from tests.conftest import query
 from tests.merge.eras import write
 
@@ -93,3 +96,22 @@ def test_while_bytes_are_held_nobody_commits(path):
         file.seek(0)
         assert file.read() == before
     assert subprocess.run(write_once, check=True, capture_output=True, text=True).stdout == ""
+
+
+def test_what_a_run_commits_after_it_was_copied_is_not_read(path, folder):
+    query(path, "INSERT INTO t (v) VALUES ('before')")
+    taken = snapshot(path, folder / "copy.db")
+    query(path, "INSERT INTO t (v) VALUES ('afterwards')")
+    found = inspect_file(taken, Options())
+    assert found.path == path
+    assert found.contents.row_counts == ({"t": 1},)
+    assert found.contents.fingerprint == fingerprint(look_at(folder / "copy.db"))
+
+
+def test_a_database_that_sqlite_cannot_copy_is_named(path, folder):
+    """Its header is that of a database, and behind it is less than it claims."""
+    query(path, "INSERT INTO t (v) VALUES (zeroblob(20000))")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ShardError, match="SQLite cannot read it") as caught:
+        snapshot(path, folder / "copy.db")
+    assert caught.value.path == path

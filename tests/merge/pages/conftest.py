@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
+from farm_merge.merge.pages.partial import PartialPages
 from farm_merge.sqlite import sqlite3
 from tests.merge.pages.raw import Raw
+
+
+@pytest.fixture(params=["whole", "partial"])
+def reading(request, monkeypatch, tmp_path_factory):
+    """Take every database apart twice: with all of its pages in memory, and with few."""
+    if request.param == "whole":
+        yield
+        return
+    with ExitStack() as files:
+
+        def partial(self):
+            path = self.save(tmp_path_factory.mktemp("partial") / "a.db")
+            file = files.enter_context(path.open("rb", buffering=0))
+            return PartialPages(file.fileno(), self.header, len(self.data), lambda _: None)
+
+        monkeypatch.setattr(Raw, "pages", partial)
+        yield
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from farm_merge.merge.pages.cells import Pages
 from farm_merge.merge.pages.header import read_header
 from farm_merge.sqlite import sqlite3
 
@@ -45,6 +46,10 @@ class Raw:
     def array(self):
         """Return a copy of the bytes, as the product takes them."""
         return np.frombuffer(self.data, np.uint8).copy()
+
+    def pages(self):
+        """Return a copy of the pages, as the product takes them."""
+        return Pages(self.array(), self.header)
 
     def number(self, at, size=4):
         return int.from_bytes(self.data[at : at + size], "big")

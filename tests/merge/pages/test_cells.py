@@ -33,7 +33,7 @@ def boundaries(page_size):
 @pytest.mark.parametrize("page_size", PAGE_SIZES)
 def test_cells_are_where_sqlite_put_them(make_database, page_size):
     raw = make_database({"t": boundaries(page_size) * 3}, page_size=page_size)
-    pages = Pages(raw.array(), raw.header)
+    pages = raw.pages()
     leaves = raw.leaves(raw.roots["t"])
     starts, counts = pages.locate(np.array(leaves) - 1, LEAF_HEADER)
     lengths, spills = pages.measure(starts)
@@ -50,7 +50,7 @@ def test_cells_are_where_sqlite_put_them(make_database, page_size):
 def test_lengths_fill_the_pages_that_sqlite_wrote(make_database, page_size):
     """Rows that came in the order of their keys leave no gaps, so lengths add up to the page."""
     raw = make_database({"t": boundaries(page_size) * 3}, page_size=page_size)
-    pages = Pages(raw.array(), raw.header)
+    pages = raw.pages()
     for leaf in raw.leaves(raw.roots["t"]):
         lengths, _ = pages.measure(pages.locate(np.array([leaf - 1]), LEAF_HEADER)[0])
         content = raw.number(raw.at(leaf) + 5, 2) or 65536
@@ -60,7 +60,7 @@ def test_lengths_fill_the_pages_that_sqlite_wrote(make_database, page_size):
 
 def test_numbers_of_four_bytes_are_read_and_written_whole(make_database):
     raw = make_database()
-    pages = Pages(raw.array(), raw.header)
+    pages = raw.pages()
     places, numbers = np.array([600, 700]), np.array([0x01020304, 0xFFFE0001])
     put_numbers(pages.data, places, numbers)
     assert bytes(pages.data[600:604]) == b"\1\2\3\4"
@@ -79,7 +79,7 @@ def damaged(raw, change):
     """Change the first leaf of the table, and return the pages with the place of that leaf."""
     (leaf, *_) = raw.leaves(raw.roots["t"])
     change(raw, leaf)
-    return Pages(raw.array(), raw.header), np.array([leaf - 1])
+    return raw.pages(), np.array([leaf - 1])
 
 
 def claim_cells(raw, leaf):
@@ -143,21 +143,21 @@ def test_cells_that_are_too_large_are_refused(make_database, size, match):
     cell = raw.cells(raw.roots["t"])[0]  # the last of the page
     raw.data[cell : cell + len(size)] = size
     with pytest.raises(ValueError, match=match):
-        Pages(raw.array(), raw.header).measure(np.array([cell]))
+        raw.pages().measure(np.array([cell]))
 
 
 def test_a_size_of_five_bytes_is_read(make_database):
     raw = make_database({"t": [90] * 3})
     cell = raw.cells(raw.roots["t"])[2]
     raw.data[cell : cell + 5] = b"\x80\x80\x80\x80\x02"
-    lengths, spills = Pages(raw.array(), raw.header).measure(np.array([cell]))
+    lengths, spills = raw.pages().measure(np.array([cell]))
     assert (lengths.tolist(), spills.tolist()) == ([5 + 2], [False])
 
 
 def test_a_cell_may_end_with_the_page(make_database):
     raw = make_database({"t": [3] * 5})
     cell = raw.cells(raw.roots["t"])[0]
-    lengths, _ = Pages(raw.array(), raw.header).measure(np.array([cell]))
+    lengths, _ = raw.pages().measure(np.array([cell]))
     assert cell % 512 + lengths[0] == 512
 
 
@@ -166,14 +166,14 @@ def test_a_damaged_cell_at_the_end_of_the_file_is_refused(make_database):
     raw = make_database()
     raw.data[-1] = 0xFF
     with pytest.raises(ValueError, match="larger than SQLite allows"):
-        Pages(raw.array(), raw.header).measure(np.array([len(raw.data) - 1]))
+        raw.pages().measure(np.array([len(raw.data) - 1]))
 
 
 def test_many_pointers_at_one_large_cell_are_refused(make_database):
     """Each is a cell for SQLite too, until it checks: a copy of all would fill the memory."""
     raw = make_database({"t": [80] * 4})
     cell = raw.cells(raw.roots["t"])[0]
-    pages = Pages(raw.array(), raw.header)
+    pages = raw.pages()
     assert len(pages) == 2
     with pytest.raises(ValueError, match="cells overlap"):
         pages.measure(np.array([cell] * 100))

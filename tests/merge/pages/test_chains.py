@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from farm_merge.merge.pages.cells import Pages
 from farm_merge.merge.pages.chains import find_chains
 from farm_merge.merge.pages.trees import read_trees
 from tests.conftest import query
 from tests.merge.pages.raw import Raw
+
+pytestmark = pytest.mark.usefixtures("reading")
 
 LONG = [20, 3000, 20, 700, 5000, 20] * 10
 
 
 def chains(raw, *names):
     """Return where chains of some trees start, and their pages, from 0."""
-    pages = Pages(raw.array(), raw.header)
+    pages = raw.pages()
     wanted = [raw.roots[name] for name in names]
     others = [root for name, root in raw.roots.items() if name not in names]
     trees, taken = read_trees(pages, [*wanted, *others])

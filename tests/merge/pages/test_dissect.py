@@ -15,7 +15,7 @@ def taken_apart(raw, *names):
     """Dissect a file; return the trees, what is in them, and the bytes as they are then."""
     wanted = [raw.roots.get(name, 0) for name in names]
     others = [root for name, root in raw.roots.items() if name not in names]
-    return dissect(raw.array(), raw.header, wanted, others)
+    return dissect(raw.pages(), wanted, others)
 
 
 def rows_of(shard, tree):
@@ -170,7 +170,7 @@ def test_a_file_of_another_length_is_refused(make_database, change):
     raw = make_database()
     data = np.resize(raw.array(), len(raw.data) + change)
     with pytest.raises(ValueError, match="the file is longer or shorter than its header claims"):
-        dissect(data, raw.header, [raw.roots["t"]], [])
+        dissect(Pages(data, raw.header), [raw.roots["t"]], [])
 
 
 @pytest.mark.parametrize("rows", [20, 300])

@@ -9,7 +9,6 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from farm_merge.merge.pages.cells import Pages
 from farm_merge.merge.pages.dissect import dissect
 from farm_merge.merge.pages.header import read_header
 from farm_merge.merge.pages.join import GrowingFile
@@ -18,6 +17,8 @@ from farm_merge.merge.pages.trees import read_trees
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 from tests.merge.pages.raw import LEAF, Raw
+
+pytestmark = pytest.mark.usefixtures("reading")
 
 TABLE = "CREATE TABLE t (s TEXT, n INTEGER, x TEXT, PRIMARY KEY (s, n)) WITHOUT ROWID"
 INDEX = "CREATE INDEX by_x ON t (s, x)"
@@ -49,7 +50,7 @@ def graft(paths, output):
     file = GrowingFile(output, Raw(output).roots, threading.Lock())
     for path in paths:
         raw = Raw(path)
-        shard = dissect(raw.array(), raw.header, list(raw.roots.values()), [])
+        shard = dissect(raw.pages(), list(raw.roots.values()), [])
         branches = transplant(shard, file.descriptor, file.allocator)
         file.add(dict(zip(raw.roots, branches, strict=True)))
     file.finish()
@@ -215,7 +216,7 @@ def test_pages_that_cross_the_lock_byte_are_joined(write):
     file = GrowingFile(output, Raw(output).roots, threading.Lock())
     file.allocator.take(2**30 // 512 - 20 - file.allocator.total)
     raw = Raw(path)
-    shard = dissect(raw.array(), raw.header, list(raw.roots.values()), [])
+    shard = dissect(raw.pages(), list(raw.roots.values()), [])
     branches = transplant(shard, file.descriptor, file.allocator)
     file.add(dict(zip(raw.roots, branches, strict=True)))
     file.finish()
@@ -231,7 +232,7 @@ def test_a_file_that_is_not_finished_is_as_it_was(write):
     path, output = write("a", [30] * 900), write("output", [])
     file = GrowingFile(output, Raw(output).roots, threading.Lock())
     raw = Raw(path)
-    shard = dissect(raw.array(), raw.header, list(raw.roots.values()), [])
+    shard = dissect(raw.pages(), list(raw.roots.values()), [])
     branches = transplant(shard, file.descriptor, file.allocator)
     file.add(dict(zip(raw.roots, branches, strict=True)))
     file.close()
@@ -262,7 +263,7 @@ def test_the_header_is_read_before_the_file_grows(write):
 def test_the_trees_of_the_output_are_read_like_those_of_a_shard(write):
     paths = [write("a", [30] * 2000), write("b", [60] * 2000)]
     raw = Raw(graft(paths, write("output", [])))
-    trees, taken = read_trees(Pages(raw.array(), raw.header), list(raw.roots.values()))
+    trees, taken = read_trees(raw.pages(), list(raw.roots.values()))
     assert [tree.rows for tree in trees] == [4000, 4000]
     assert sorted(taken + 1) == list(range(2, raw.header.pages + 1))
     assert len(np.unique(taken)) == len(taken)

@@ -13,6 +13,8 @@ from farm_merge.merge.pages.dissect import dissect
 from farm_merge.merge.pages.transplant import PageAllocator, transplant, write_at, write_pages
 from tests.merge.pages.raw import Raw
 
+pytestmark = pytest.mark.usefixtures("reading")
+
 
 @pytest.fixture
 def output(tmp_path):
@@ -87,7 +89,7 @@ def moved(raw, output, *names, first=5000):
     """Transplant trees behind page 5,000 of an output; return the branches and the output."""
     wanted = [raw.roots.get(name, 0) for name in names]
     others = [root for name, root in raw.roots.items() if name not in names]
-    shard = dissect(raw.array(), raw.header, wanted, others)
+    shard = dissect(raw.pages(), wanted, others)
     allocator = PageAllocator(raw.header, threading.Lock())
     allocator.take(first - allocator.total)
     branches = transplant(shard, output, allocator)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from farm_merge.merge.pages.cells import Pages
 from farm_merge.merge.pages.trees import is_index_tree, read_trees
 from tests.conftest import query
 from tests.merge.pages.raw import INTERIOR, LEAF, TABLE_LEAF, Raw
 
+pytestmark = pytest.mark.usefixtures("reading")
+
 
 def read(raw, *names):
-    pages = Pages(raw.array(), raw.header)
+    pages = raw.pages()
     return read_trees(pages, [raw.roots.get(name, 0) for name in names])
 
 
@@ -74,14 +75,14 @@ def test_page_numbers_may_be_large(make_database):
 def test_index_trees_are_distinguished_from_tables_with_rowids(make_database):
     statements = ["CREATE TABLE rows (x)", "CREATE INDEX by_x ON rows (x)"]
     raw = make_database({"t": [30] * 500, "small": [1]}, after=statements)
-    data = raw.array()
-    assert is_index_tree(data, raw.header, raw.roots["t"])
-    assert is_index_tree(data, raw.header, raw.roots["small"])
-    assert is_index_tree(data, raw.header, raw.roots["by_x"])
-    assert not is_index_tree(data, raw.header, raw.roots["rows"])
+    pages = raw.pages()
+    assert is_index_tree(pages, raw.roots["t"])
+    assert is_index_tree(pages, raw.roots["small"])
+    assert is_index_tree(pages, raw.roots["by_x"])
+    assert not is_index_tree(pages, raw.roots["rows"])
     last = raw.header.pages
-    assert is_index_tree(data, raw.header, last) == (raw.kind(last) in {LEAF, INTERIOR})
-    assert not is_index_tree(data, raw.header, last + 1)
+    assert is_index_tree(pages, last) == (raw.kind(last) in {LEAF, INTERIOR})
+    assert not is_index_tree(pages, last + 1)
 
 
 def child(raw, number, page):

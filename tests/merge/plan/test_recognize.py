@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from farm_merge.merge import Action, merge_shards
+from dataclasses import replace
+
+from farm_merge.merge import Action, inspect_shard, merge_shards
+from farm_merge.merge.plan.output import Output, look_at_output
 from farm_merge.merge.plan.recognize import KnownRuns, needed_whole, origins_of
 from tests.merge.checks import ids
 from tests.merge.eras import write_nameless
@@ -45,11 +48,27 @@ def test_what_was_not_read_has_no_origin():
 
 def test_files_that_name_one_simulation_are_read_whole():
     sources = [shard("a.db", fingerprint=None), shard("b.db", run("a"), fingerprint=None)]
-    assert needed_whole([*sources, shard("c.db", fingerprint=None)]) == {
+    new = Output(FOLDER / "exp.db")
+    assert needed_whole([*sources, shard("c.db", fingerprint=None)], new) == {
         FOLDER / "a.db",
         FOLDER / "b.db",
     }
-    assert needed_whole([shard("c.db", fingerprint=None)]) == set()
+    assert needed_whole([shard("c.db", fingerprint=None)], new) == set()
+
+
+def test_files_that_name_a_simulation_of_the_output_or_may_be_in_its_ledger_are_read_whole(
+    make_shard, tmp_path
+):
+    held, other = make_shard("a"), make_shard("b")
+    merge_shards([held], tmp_path / "exp.db", simulation_id="renamed")
+    merge_shards([other], tmp_path / "exp.db")
+    output = look_at_output(tmp_path / "exp.db")
+    briefly = [
+        replace(inspect_shard(path), contents=None)
+        for path in (held, make_shard("b", shift=1.0, folder="new"), make_shard("c"))
+    ]
+    assert held.stat().st_size == briefly[2].path.stat().st_size
+    assert needed_whole(briefly, output) == {held, briefly[1].path}
 
 
 def test_an_older_output_and_its_runs_make_no_run_twice(make_shard, tmp_path):

@@ -130,6 +130,15 @@ def test_a_merged_table_is_read_in_its_own_form():
         assert own.key_names == ("simulation_id", "a")
 
 
+@pytest.mark.parametrize("word", ["constraint", "primary", "unique", "check", "foreign"])
+def test_a_column_may_be_called_like_a_constraint(word):
+    table = parse_table(
+        f'CREATE TABLE t ("{word}" int, [{word}2] text, `key` int CHECK ("key" > 0))'
+    )
+    assert [column.name for column in table.columns] == [word, f"{word}2", "key"]
+    assert (table.key, table.uniques, table.checks) == ((), (), ())
+
+
 # Any statement that SQLite takes: what it knows of the table, and what another parser reads.
 
 BLANKS = st.sampled_from([" ", "  ", "\n", "\t", " /* , ) */ ", " -- ( 'x\n"])

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from farm_merge.errors import InvalidOptionError, OutputError, ShardError
-from farm_merge.merge import audit, merge_shards
+from farm_merge.merge import audit, merge_shards, plan_merge
 from farm_merge.merge.write.archive import archive_inputs, finish_moves
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
@@ -172,16 +172,34 @@ def test_the_same_merge_finishes_a_move(make_shard, tmp_path):
     assert [it.name for it in (tmp_path / "shards").iterdir()] == ["b.db-wal"]
 
 
+def test_only_what_is_in_the_archive_with_its_database_is_removed(tmp_path):
+    """A WAL may be all that is left of a run's last commits."""
+    wal, folder = tmp_path / "run.db-wal", tmp_path / "done"
+    make(wal)
+    make(folder / "run.db", folder / "run.db-wal")  # of another run
+    finish_moves([wal], folder)
+    shutil.copy(wal, folder)
+    (folder / "run.db").unlink()
+    finish_moves([wal], folder)
+    assert wal.exists()
+    (folder / "run.db").touch()
+    finish_moves([wal], folder)
+    assert not wal.exists()
+
+
 @pytest.mark.parametrize("how", ["", "*.db", "a.db"])
 def test_the_same_command_after_all_was_archived_says_so(make_shard, tmp_path, how):
     make_shard("a")
     words = [tmp_path / "shards" / how], tmp_path / "exp.db"
     merge_shards(*words, archive=tmp_path / "done")
+    plan = plan_merge(*words, archive=tmp_path / "done")
     report = merge_shards(*words, archive=tmp_path / "done")
+    assert not plan.outcomes
     assert not any(report.files.values())
     assert [note for note in report.notes if "archived before" in note] == [
         f"{words[0][0]}: all was merged and archived before; {tmp_path / 'done'} has 1 files of it"
     ]
+    assert plan.notes == report.notes
     (tmp_path / "done" / "a.db").unlink()
     with pytest.raises(ShardError, match=r"no database found|no such file"):
         merge_shards(*words, archive=tmp_path / "done")

@@ -27,9 +27,9 @@ def test_verification_by_content_sees_what_counting_does_not(make_shard, tmp_pat
 
     monkeypatch.setattr(attach, "copy_rows", dishonest)
     shard = make_shard("a")
-    merge_shards([shard], tmp_path / "counts.db")
+    merge_shards([shard], tmp_path / "counts.db", engine="attach")
     with pytest.raises(ShardError, match=r"a\.db: .*table agents: the output differs"):
-        merge_shards([shard], tmp_path / "content.db", verify="content")
+        merge_shards([shard], tmp_path / "content.db", engine="attach", verify="content")
     assert not (tmp_path / "content.db").exists()
 
 

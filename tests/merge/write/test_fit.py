@@ -7,7 +7,7 @@ import pytest
 from farm_merge.errors import ShardError
 from farm_merge.merge import merge_shards, plan_merge
 from tests.conftest import query
-from tests.merge.checks import ids, merge_checked
+from tests.merge.checks import ids, merge_checked, tables_of
 from tests.merge.eras import write_rows
 
 UNIQUE = "CREATE TABLE t (k INTEGER PRIMARY KEY, v UNIQUE)"
@@ -39,3 +39,15 @@ def test_what_a_misfit_asked_for_is_not_asked_of_others(output, tmp_path):
     plan = plan_merge([twins, fine], output, on_bad_shard="skip")
     assert plan.target.added_tables == plan.target.added_columns == []
     assert [planned.simulation_id for planned in plan.to_write] == ["fine"]
+
+
+def test_what_is_skipped_brings_no_table(make_shard, tmp_path):
+    merge_shards([make_shard("a")], tmp_path / "exp.db")
+    rival = make_shard("a", folder="others", shift=1.0)
+    query(
+        rival, "CREATE TABLE more (simulation_id, x, PRIMARY KEY (simulation_id, x)) WITHOUT ROWID"
+    )
+    query(rival, "INSERT INTO more VALUES ('a', 1)")
+    merge_shards([rival, make_shard("b")], tmp_path / "exp.db", on_conflict="skip")
+    assert ids(tmp_path / "exp.db") == ["a", "b"]
+    assert "more" not in tables_of(tmp_path / "exp.db")

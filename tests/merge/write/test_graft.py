@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from farm_merge.errors import ShardError
 from farm_merge.merge import merge_shards
 from farm_merge.merge.pages.join import GrowingFile
-from farm_merge.merge.write import write
+from farm_merge.merge.write import load, write
 from farm_merge.schema import create_schema
 from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query, union, vacuumed
@@ -23,10 +23,21 @@ from tests.merge.eras import write as write_database
 from tests.merge.eras import write_era
 
 SETTINGS = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,  # it is the same for all examples
+    ],
 )
+
+
+@pytest.fixture(params=["whole", "partial"], autouse=True)
+def reading(request, monkeypatch):
+    """Graft all shards twice: as small ones, which are read whole, and as large ones."""
+    if request.param == "partial":
+        monkeypatch.setattr(load, "_WHOLE_BYTES", 0)
 
 
 @pytest.fixture
@@ -325,11 +336,11 @@ def test_equal_shards_under_one_id_are_merged_once(make_shard, tmp_path):
     assert report.rows == sum(map(len, content(shard).values()))
 
 
-def test_small_shards_are_copied_and_large_ones_grafted(make_shard, tmp_path, grafted):
-    small, large = make_shard("a"), make_shard("b", steps=3000)
-    merge_shards([small, large], tmp_path / "exp.db")
-    assert len(grafted) == 1
-    assert content(tmp_path / "exp.db") == union(small, large)
+def test_small_shards_are_packed_and_large_ones_grafted(make_shard, tmp_path, grafted):
+    shards = [make_shard("a"), make_shard("b"), make_shard("c", steps=3000), make_shard("d")]
+    merge_shards(shards, tmp_path / "exp.db")
+    assert len(grafted) == 3  # a with b, c, and d
+    assert content(tmp_path / "exp.db") == union(*shards)
 
 
 @pytest.mark.parametrize("verify", ["none", "content"])

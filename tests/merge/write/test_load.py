@@ -13,8 +13,8 @@ from tests.conftest import query
 def test_a_shard_is_in_memory_as_it_is_on_the_disk(make_shard):
     path = make_shard("a", steps=50)
     query(path, "CREATE INDEX own ON agents (simulation_id, birth_time)")
-    loaded = load(look_at(path), ReadBuffer())
-    assert loaded.data.tobytes() == path.read_bytes()
+    with load(look_at(path), ReadBuffer()) as loaded:
+        assert loaded.pages.data.tobytes() == path.read_bytes()
     assert loaded.fingerprint == fingerprint(loaded.file)
     roots = dict(query(path, "SELECT name, rootpage FROM sqlite_schema"))
     assert {name: root.page for name, root in loaded.roots.items()} == roots
@@ -25,7 +25,8 @@ def test_a_shard_is_in_memory_as_it_is_on_the_disk(make_shard):
 def test_what_a_shard_holds_about_its_simulations_comes_along_bit_for_bit(make_shard):
     path = make_shard("a", experiment=("e", "An experiment"))
     query(path, "UPDATE simulations SET status = CAST(x'ff61' AS TEXT)")
-    columns, (row,) = load(look_at(path), ReadBuffer()).metadata["simulations"]
+    with load(look_at(path), ReadBuffer()) as loaded:
+        columns, (row,) = loaded.metadata["simulations"]
     found = dict(zip(columns, row, strict=True))
     assert found["simulation_id"] == b"a"
     assert found["status"] == b"\xff\x61"
@@ -33,8 +34,10 @@ def test_what_a_shard_holds_about_its_simulations_comes_along_bit_for_bit(make_s
 
 def test_memory_is_used_again_for_smaller_shards(make_shard):
     buffer = ReadBuffer()
-    large = load(look_at(make_shard("a", steps=300)), buffer).data
-    small = load(look_at(make_shard("b")), buffer).data
+    with load(look_at(make_shard("a", steps=300)), buffer) as loaded:
+        large = loaded.pages.data
+    with load(look_at(make_shard("b")), buffer) as loaded:
+        small = loaded.pages.data
     assert len(small) < len(large)
     assert small.ctypes.data == large.ctypes.data
 
@@ -43,6 +46,9 @@ def test_a_shard_that_changed_since_it_was_looked_at_is_named(make_shard):
     path = make_shard("a")
     file = look_at(path)
     query(path, "DELETE FROM agents")
-    with pytest.raises(ShardError, match="changed after it was inspected") as caught:
-        load(file, ReadBuffer())
+    with (
+        pytest.raises(ShardError, match="changed after it was inspected") as caught,
+        load(file, ReadBuffer()),
+    ):
+        pass
     assert caught.value.path == path

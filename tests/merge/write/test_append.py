@@ -1,0 +1,315 @@
+"""Pages get into an output that exists: all at once, and only where nobody could see a mix."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import closing
+
+import pytest
+
+from farm_merge.errors import OutputError
+from farm_merge.merge import merge_shards
+from farm_merge.merge.write import append, write
+from farm_merge.sqlite import sqlite3
+from tests.conftest import content, query, union
+from tests.merge.checks import ids, require_sound
+
+
+@pytest.fixture
+def rows_by_row(monkeypatch):
+    """List the simulations whose rows are copied, so that no test passes by copying them."""
+    copied = []
+    honest = write.copy_simulation
+
+    def copy(connection, planned, *others):
+        copied.append(planned.simulation_id)
+        honest(connection, planned, *others)
+
+    monkeypatch.setattr(write, "copy_simulation", copy)
+    return copied
+
+
+@pytest.fixture
+def held(make_shard, tmp_path):
+    """Make an output with two simulations; return it, and the shards of both."""
+    shards = [make_shard("b", steps=40), make_shard("f", steps=40)]
+    merge_shards(shards, tmp_path / "exp.db")
+    return tmp_path / "exp.db", shards
+
+
+def merged(paths, output, **options):
+    events = []
+    report = merge_shards(paths, output, engine="graft", progress=events.append, **options)
+    reasons = [event.message for event in events if "row by row" in event.message]
+    require_sound(output)
+    return report, reasons
+
+
+def test_pages_get_between_those_that_are_there(held, make_shard, rows_by_row):
+    output, shards = held
+    new = [make_shard(name, steps=300) for name in "aceg"]
+    report, reasons = merged(new, output)
+    assert (rows_by_row, reasons) == ([], [])
+    assert content(output) == union(*shards, *new)
+    assert ids(output) == list("abcefg")
+    assert report.rows == sum(map(len, union(*new).values()))
+    assert query(output, "PRAGMA journal_mode") == [("delete",)]
+    assert query(output, "SELECT count(*) FROM merged_shards") == [(6,)]
+
+
+def test_files_that_are_small_or_large_choose_the_way(held, make_shard, monkeypatch):
+    output, _ = held
+    honest, inserted = append.Addition.insert, []
+
+    def insert(self, counts):
+        inserted.extend(counts)
+        honest(self, counts)
+
+    monkeypatch.setattr(append.Addition, "insert", insert)
+    merge_shards([make_shard("m", steps=300)], output)
+    assert inserted == []
+    monkeypatch.setattr(append, "_SMALLEST_BYTES", 1)
+    merge_shards([make_shard("n", steps=300)], output)
+    assert inserted == ["n"]
+    merge_shards([make_shard("o", steps=300)], output, engine="attach")
+    assert inserted == ["n"]
+
+
+def test_experiments_that_the_output_has_stay_and_others_come(tmp_path, make_shard, rows_by_row):
+    """Their texts are longer than a page."""
+    output = tmp_path / "exp.db"
+    first, same, other = (
+        make_shard(name, experiment=experiment)
+        for name, experiment in (("a", ("e", "old")), ("b", ("e", "new")), ("c", ("d", "other")))
+    )
+    for path in (first, same, other):
+        query(path, "UPDATE experiments SET description = hex(zeroblob(9000)) || name")
+    merge_shards([first], output)
+    rows_by_row.clear()
+    merged([same, other], output)
+    assert rows_by_row == []
+    text = "0" * 18_000
+    assert query(output, "SELECT experiment_id, name, description FROM experiments") == [
+        ("d", "other", text + "other"),
+        ("e", "old", text + "old"),
+    ]
+
+
+def test_what_is_joined_or_replaced_comes_by_rows_and_the_rest_by_pages(
+    held, make_shard, rows_by_row
+):
+    output, shards = held
+    new = [make_shard("m", steps=300), make_shard("f", folder="other", shift=9.0)]
+    merged(new, output, on_conflict="replace")
+    assert rows_by_row == ["f"]
+    assert content(output) == union(shards[0], *new)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("CREATE INDEX mine ON agents (agent_id)", "table agents is in another order"),
+        ("CREATE INDEX mine ON agents (simulation_id DESC)", "table agents is in another order"),
+    ],
+)
+def test_an_output_whose_trees_are_in_another_order_gets_rows(
+    held, make_shard, rows_by_row, change, reason
+):
+    output, shards = held
+    query(output, change)
+    new = make_shard("m")
+    _, reasons = merged([new], output)
+    assert rows_by_row[-1] == "m"
+    assert reasons == [f"copying row by row, since {reason}"]
+    assert content(output) == union(*shards, new)
+
+
+def test_an_output_of_another_form_gets_rows(tmp_path, make_shard, rows_by_row):
+    output = tmp_path / "exp.db"
+    merge_shards([make_shard("a")], output)
+    with closing(sqlite3.connect(str(output), isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum = FULL")
+        connection.execute("VACUUM")
+    _, reasons = merged([make_shard("b")], output)
+    assert reasons == ["copying row by row, since the output's pages are of another form"]
+    assert ids(output) == ["a", "b"]
+
+
+def test_a_reader_who_does_not_end_is_not_kept_waiting(held, make_shard, rows_by_row):
+    """In this process or another: rows are added beside what it reads."""
+    output, shards = held
+    new = make_shard("m")
+    with closing(sqlite3.connect(str(output), isolation_level=None)) as reader:
+
+        def read(event):
+            if event.phase == "copy" and not reader.in_transaction:
+                reader.execute("BEGIN")
+                reader.execute("SELECT count(*) FROM agents").fetchone()
+
+        merge_shards([new], output, engine="graft", progress=read)
+        assert rows_by_row == ["m"]
+        assert reader.execute("SELECT count(*) FROM simulations").fetchone() == (2,)
+    assert content(output) == union(*shards, new)
+    require_sound(output)
+
+
+READER = """
+import json, sqlite3, sys
+seen = set()
+while True:
+    connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+    connection.execute("BEGIN")
+    seen.add(tuple(
+        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        for table in ("agents", "agent_states", "simulations", "merged_shards", "agent_actions")
+    ))
+    connection.close()
+    print("read", flush=True)
+    if sys.stdin.readline() == "end\\n":
+        break
+print(json.dumps(sorted(seen)))
+"""
+
+
+def test_readers_see_what_was_or_what_is(held, make_shard):
+    """They open it again and again, while it is written: nobody sees a part, nobody is refused."""
+    output, _ = held
+    new = [make_shard(name, steps=40) for name in "adz"]
+    command = [sys.executable, "-m", "farm_merge", *new, "-o", output, "--engine", "graft", "-v"]
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", READER, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        ) as reader,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as merging,
+    ):  # fmt: skip
+        while merging.poll() is None:
+            assert reader.stdout.readline() == "read\n"
+            reader.stdin.write("again\n")
+            reader.stdin.flush()
+        assert merging.returncode == 0
+        said = merging.stdout.read()
+        seen = json.loads(reader.communicate("end\n")[0].splitlines()[-1])
+    # All five simulations are alike, so what was seen tells how many.
+    numbers = [it[2] for it in seen]
+    assert seen == [[3 * n, 120 * n, n, n, 40 * n] for n in numbers]
+    assert {2, 5} >= set(numbers) if b"row by row" not in said else set(numbers) <= {2, 3, 4, 5}
+    require_sound(output)
+
+
+WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+number = 0
+print("writes", flush=True)
+while sys.stdin.readline() != "end\\n":
+    number += 1
+    connection.execute(
+        "INSERT INTO simulation_steps (simulation_id, step_number, total_agents)"
+        " VALUES ('writer', ?, 1)", (number,)
+    )
+print(number)
+"""
+
+
+@pytest.mark.parametrize("engine", ["graft", "auto"])
+def test_a_writer_loses_nothing(held, make_shard, engine):
+    output, _ = held
+    new = [make_shard(name, steps=300) for name in "ax"]
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:  # fmt: skip
+        assert writer.stdout.readline() == "writes\n"
+
+        def write_on(_):
+            writer.stdin.write("one more\n")
+            writer.stdin.flush()
+
+        merge_shards(new, output, engine=engine, progress=write_on)
+        number = int(writer.communicate("end\n")[0])
+    assert number
+    rows = "SELECT count(*) FROM simulation_steps WHERE simulation_id = 'writer'"
+    assert query(output, rows) == [(number,)]
+    assert ids(output) == ["a", "b", "f", "x"]
+    require_sound(output)
+
+
+def test_a_process_with_threads_adds_rows(held, make_shard, rows_by_row):
+    """It cannot be forked safely."""
+    output, shards = held
+    new = make_shard("m")
+    thread = threading.Thread(target=merge_shards, args=([new], output), kwargs={"engine": "graft"})
+    thread.start()
+    thread.join()
+    assert rows_by_row == ["m"]
+    assert content(output) == union(*shards, new)
+
+
+@pytest.mark.parametrize("step", ["_prepare", "_write_journal", "_require"])
+def test_a_writing_process_that_is_killed_leaves_what_was(held, make_shard, monkeypatch, step):
+    output, shards = held
+    honest = getattr(append._Splicer, step)
+
+    def killed(self, *arguments):
+        honest(self, *arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(append._Splicer, step, killed)
+    new = make_shard("m", steps=300)
+    with pytest.raises(OutputError, match="was killed"):
+        merge_shards([new], output, engine="graft")
+    assert content(output) == union(*shards)
+    require_sound(output)
+    monkeypatch.undo()
+    merged([new], output)
+    assert content(output) == union(*shards, new)
+
+
+def test_rows_that_do_not_arrive_are_noticed_and_come_by_rows(
+    held, make_shard, monkeypatch, rows_by_row
+):
+    """As if leaves had gone: SQLite counts before the journal goes, and puts back what was."""
+    output, shards = held
+    honest = append.require_counts
+
+    def strict(connection, simulation_id, tables, expected):
+        honest(connection, simulation_id, tables, {**expected, "agents": 99})
+
+    monkeypatch.setattr(append, "require_counts", strict)
+    new = make_shard("m", steps=300)
+    _, reasons = merged([new], output)
+    assert rows_by_row == ["m"]
+    assert "table agents: 99 rows in the shard, 3 in the output" in reasons[0]
+    assert content(output) == union(*shards, new)
+
+
+def test_what_was_cut_off_is_nobodys(held, make_shard, monkeypatch):
+    """What a killed merge wrote behind the end does not stay."""
+    output, shards = held
+    whole = output.stat().st_size
+    with output.open("ab") as file:
+        file.write(os.urandom(1 << 20))
+    require_sound(output)
+    new = make_shard("m", steps=300)
+    merged([new], output)
+    assert output.stat().st_size == query(output, "PRAGMA page_count")[0][0] * 4096
+    assert whole < output.stat().st_size < whole + (1 << 20)
+    assert content(output) == union(*shards, new)
+
+
+def test_a_link_to_an_output_is_followed(held, make_shard, tmp_path, rows_by_row):
+    output, shards = held
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(output)
+    new = make_shard("m", steps=300)
+    merged([new], link)
+    assert rows_by_row == []
+    assert link.is_symlink()
+    assert content(output) == union(*shards, new)
