@@ -25,11 +25,10 @@ _BINS = 30
 
 
 def draw_series(runs: Runs) -> Iterator[Chart]:
-    """Yield a chart of each metric that changes over the steps of a run."""
+    """Yield a chart of each metric that runs have at more than one step."""
     for metric, rows in runs.series.items():
-        extremes = rows.groupby("simulation_id")["value"].agg(["min", "max"])
-        if (extremes["min"] == extremes["max"]).all():  # agents of the last step alone, say
-            continue
+        if not rows["simulation_id"].duplicated().any():
+            continue  # agents that were written at the last step alone, say: lines of one point
         yield _over_steps(runs, rows, metric, _TITLES.get(metric, metric))
 
 
