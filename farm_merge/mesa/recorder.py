@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +22,7 @@ from farm_merge.mesa.collected import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
     from types import TracebackType
 
@@ -82,11 +84,27 @@ def write_collected(
         agents_at: Whether the agents of a step are written; of all by default.
     """
     collector, logger = collector_of(model), database.logger
-    log_model(logger, collector, steps_of(model), 0)
-    log_agents(logger, collector, agents_at or (lambda _: True))
-    log_tables(logger, collector, lambda _: 0)
-    steps = {"steps": plain_step(model.steps)}
-    database.update_simulation_status(status, {**steps, **(summary or {})})
+    with _uncollected():
+        log_model(logger, collector, steps_of(model), 0)
+        log_agents(logger, collector, agents_at or (lambda _: True))
+        log_tables(logger, collector, lambda _: 0)
+        steps = {"steps": plain_step(model.steps)}
+        database.update_simulation_status(status, {**steps, **(summary or {})})
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Pause Python's search for cycles: rows have none, and their number would set it off often.
+
+    It goes through every object of every model that is there, and took more time than writing did.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Recorder:
@@ -176,6 +194,7 @@ class Recorder:
         self._database.update_simulation_status(status, steps)
         self._database.close()
 
+    @_uncollected()
     def _write(self, *, last: bool) -> None:
         collector, logger = self._collector, self._database.logger
         log_model(logger, collector, self._steps, self._logged)

@@ -25,10 +25,11 @@ _BINS = 30
 
 
 def draw_series(runs: Runs) -> Iterator[Chart]:
-    """Yield a chart of each metric over steps, where it has several."""
+    """Yield a chart of each metric that runs have at more than one step."""
     for metric, rows in runs.series.items():
-        if rows["step"].nunique() > 1:
-            yield _over_steps(runs, rows, metric, _TITLES.get(metric, metric))
+        if not rows["simulation_id"].duplicated().any():
+            continue  # agents that were written at the last step alone, say: lines of one point
+        yield _over_steps(runs, rows, metric, _TITLES.get(metric, metric))
 
 
 def draw_agents(runs: Runs) -> Iterator[Chart]:

@@ -134,6 +134,14 @@ def test_the_metrics_of_any_model_are_drawn_and_not_what_is_constant(tmp_path):
     assert "model_gini_over_steps.svg" in {path.name for path in (tmp_path / "plots").iterdir()}
 
 
+def test_what_is_known_at_one_step_of_each_run_is_not_drawn_over_steps(tmp_path):
+    output = write_foreign_runs(tmp_path)
+    query(output, "DELETE FROM sheep WHERE Step = 0")
+    names = {chart.name for chart in draw_charts(read_runs(output, ()))}
+    assert "sheep_agents_over_steps" not in names
+    assert {"model_gini_over_steps", "sheep_wealth_of_agents"} <= names
+
+
 def test_the_page_says_how_it_was_made_and_can_be_made_again(experiment, tmp_path):
     arguments = ["--where", "population=10", "--by", "learning_rate", "--title", "My title",
                  "--digest"]  # fmt: skip
