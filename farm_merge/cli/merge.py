@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from farm_merge.merge import MergeReport
 
-__all__ = ["COMMANDS", "PLANNING", "print_merge", "print_merges", "show_plan"]
+__all__ = ["COMMANDS", "print_merge", "print_merges", "show_plan"]
 
-PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schema",
+_PLANNING = ("simulation_id", "parameters_from_name", "sidecars", "join", "schema",
              "include_running", "settle", "equal_files", "on_conflict", "on_bad_shard",
              "on_duplicate_row", "on_orphan_rows", "jobs", "archive")  # fmt: skip
 """The options of a merge that decide about its plan."""
@@ -136,7 +136,7 @@ def merge(paths: tuple[str, ...], *, dry_run: bool, form: str, output: Path, **c
     if chosen["archive"] and chosen["verify"] == "none":
         raise click.UsageError("--archive moves only what is verified: not with --verify none")
     if dry_run:
-        planning = {name: chosen[name] for name in PLANNING}
+        planning = {name: chosen[name] for name in _PLANNING}
         show_plan(options.with_stdin(paths), output, form, **planning)
     with drawing() as bar:
         report = merge_shards(
