@@ -21,6 +21,7 @@ COMMANDS = {
     "split": ["split", "exp.db", "-o", "parts"],
     "vacuum": ["vacuum", "exp.db"],
     "archive": ["archive", "exp.db"],
+    "publish": ["publish", "exp.db", "-o", "crate", "--about", "about.toml"],
     "restore": ["restore", "a.zst", "-o", "back.db"],
 }
 IN_THE_WAY = {"export": "out/x", "split": "parts/x", "archive": "exp.db.zst", "restore": "back.db"}
@@ -30,9 +31,11 @@ IN_THE_WAY = {"export": "out/x", "split": "parts/x", "archive": "exp.db.zst", "r
 @pytest.fixture
 def place(run, make_shard, tmp_path):
     pytest.importorskip("zstandard")
+    pytest.importorskip("rocrate")
     run(make_shard("a"), make_shard("b"), "-o", "exp.db")
     run("archive", "exp.db", "-o", "a.zst")
     (tmp_path / "s.toml").write_text(SWEEP)
+    (tmp_path / "about.toml").write_text('license = "CC0-1.0"\nauthors = [{ name = "Ada" }]\n')
     (tmp_path / "runs.csv").write_text("simulation_id,n\na,1\n")
     return tmp_path
 

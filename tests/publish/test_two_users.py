@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SCRIPT = """
-import os, signal, sys
+import multiprocessing.popen_fork, os, signal, sys  # others may not read the first
 from pathlib import Path
 from click.testing import CliRunner
 from farm_merge.cli import main

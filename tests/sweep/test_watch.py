@@ -81,7 +81,7 @@ def test_numbers_that_cannot_be_meant_are_refused(tmp_path: Path, wrong: dict[st
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_watch_that_is_ended_goes_on_where_it_was(
-    tmp_path: Path, make_shard: MakeShard, number: signal.Signals
+    tmp_path: Path, make_shard: MakeShard, interruptible: None, number: signal.Signals
 ) -> None:
     shards, output = [make_shard("a")], tmp_path / "exp.db"
     words = [sys.executable, "-m", "farm_merge", "watch", tmp_path / "shards", "-o", output]

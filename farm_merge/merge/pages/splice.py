@@ -250,6 +250,11 @@ class _Coming:
             ValueError: If they are not all rows of the tree.
         """
         count = sum(len(branch.lengths) + len(branch.tail) for branch in taken)
+        if not self._read:  # nobody took anything
+            root = _parsed(_pread_page(self._addition, self._header, self._root), self._header)
+            if root.cells or root.children:
+                raise ValueError("rows are in no run")
+            return 0
         kept = set(self.kept)
         pages = {number: page for number, page in self._read.items() if number not in kept}
         children = sum(len(page.children) for page in pages.values())

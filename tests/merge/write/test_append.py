@@ -62,7 +62,7 @@ def test_pages_get_between_those_that_are_there(held, make_shard, rows_by_row):
     assert query(output, "SELECT count(*) FROM merged_shards") == [(6,)]
 
 
-def test_files_that_are_small_or_large_choose_the_way(held, make_shard, monkeypatch):
+def test_pages_get_into_an_output_only_if_that_is_asked_for(held, make_shard, monkeypatch):
     output, _ = held
     honest, inserted = append.Addition.insert, []
 
@@ -72,12 +72,10 @@ def test_files_that_are_small_or_large_choose_the_way(held, make_shard, monkeypa
 
     monkeypatch.setattr(append.Addition, "insert", insert)
     merge_shards([make_shard("m", steps=300)], output)
+    merge_shards([make_shard("n", steps=300)], output, engine="attach")
     assert inserted == []
-    monkeypatch.setattr(append, "_SMALLEST_BYTES", 1)
-    merge_shards([make_shard("n", steps=300)], output)
-    assert inserted == ["n"]
-    merge_shards([make_shard("o", steps=300)], output, engine="attach")
-    assert inserted == ["n"]
+    merge_shards([make_shard("o", steps=300)], output, engine="graft")
+    assert inserted == ["o"]
 
 
 def test_experiments_that_the_output_has_stay_and_others_come(tmp_path, make_shard, rows_by_row):
