@@ -16,7 +16,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farm_merge.errors import ConflictError, FarmMergeError
+from farm_merge.errors import ConflictError, FarmMergeError, ShardError
 from farm_merge.merge import MergeReport, merge_shards, plan_merge
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query, write_shard
@@ -97,8 +97,9 @@ def merge_whatever_the_names(paths: list[Path], output: Path) -> MergeReport:
     """Merge; if two runs have one name, as the error advises."""
     try:
         return merge_shards(paths, output)
-    except ConflictError as exc:
-        (template,) = re.findall(r"simulation_id=(\S+?)`", exc.remedy)
+    except (ConflictError, ShardError) as exc:
+        remedies = " ".join(cause.remedy for cause in (exc, *exc.causes))
+        template, *_ = re.findall(r"simulation_id=(\S+?)`", remedies)
         return merge_shards(paths, output, simulation_id=template)
 
 
