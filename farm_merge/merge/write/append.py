@@ -206,14 +206,21 @@ class _Opened:
     Attributes:
         connection: SQLite's, which holds the lock.
         descriptor: Its bytes; closed after the connection, since that drops the lock.
-        header: As it was.
+        head: Its first bytes, as they were when the lock was taken; every commit changes them.
+        header: What they say.
         journal: Where SQLite looks for its journal.
     """
 
     connection: sqlite3.Connection
     descriptor: int
+    head: bytes
     header: Header
     journal: Path
+
+    @property
+    def is_as_it_was(self) -> bool:
+        """Whether nobody has committed anything since."""
+        return os.pread(self.descriptor, HEADER_BYTES, 0) == self.head
 
 
 class _Splicer:
@@ -271,7 +278,8 @@ class _Splicer:
         except BaseException:
             connection.close()
             raise
-        return _Opened(connection, descriptor, _header(descriptor), Path(f"{path}-journal"))
+        head = os.pread(descriptor, HEADER_BYTES, 0)
+        return _Opened(connection, descriptor, head, read_header(head), Path(f"{path}-journal"))
 
     def _splice(self, opened: _Opened, addition: int) -> dict[int, bytes]:
         """Put every tree of the addition into its like; return the pages that have to change."""
@@ -294,10 +302,9 @@ class _Splicer:
         opened = self._opened
         assert opened is not None  # noqa: S101  (it was prepared)
         # What is behind the end is there only as long as nobody else writes.
-        before = os.pread(opened.descriptor, HEADER_BYTES, 0)
         opened.connection.execute("COMMIT")
         opened.connection.execute("BEGIN EXCLUSIVE")
-        if os.pread(opened.descriptor, HEADER_BYTES, 0) != before:
+        if not opened.is_as_it_was:
             raise ValueError("another process wrote to the output")
         self._write_journal(opened, journal_of(opened.descriptor, opened.header, self._changed))
         for number, page in self._changed.items():
@@ -349,8 +356,7 @@ class _Splicer:
         if opened is None:
             return
         if not opened.journal.exists():
-            with suppress(OSError):
-                os.ftruncate(opened.descriptor, opened.header.size_bytes)
+            _cut_off(opened)
         self._close(opened)
         _roll_back(self._output)
 
@@ -358,6 +364,15 @@ class _Splicer:
         self._opened = None
         opened.connection.close()
         os.close(opened.descriptor)
+
+
+def _cut_off(opened: _Opened) -> None:
+    """Cut off what is behind the end, if nobody else has written there since, or is about to."""
+    with suppress(sqlite3.Error, OSError):
+        if not opened.connection.in_transaction:
+            opened.connection.execute("BEGIN IMMEDIATE")
+        if opened.is_as_it_was:
+            os.ftruncate(opened.descriptor, opened.header.size_bytes)
 
 
 def _roll_back(output: Path) -> None:

@@ -238,6 +238,52 @@ def test_a_writer_loses_nothing(held, make_shard, engine):
     require_sound(output)
 
 
+GROWER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+connection.execute("BEGIN IMMEDIATE")
+connection.executemany(
+    "INSERT INTO simulation_steps (simulation_id, step_number, total_agents)"
+    " VALUES ('writer', ?, 1)", [(number,) for number in range(50_000)]
+)
+connection.execute("COMMIT")
+"""
+
+
+def test_what_is_committed_before_the_lock_is_taken_stays(held, make_shard, monkeypatch):
+    """Another process writes in the moment in which readers are asked to go: its pages are its own,
+    though they are where those of the addition were."""
+    output, _ = held
+    honest = append._Splicer._open
+
+    class Rivalled:
+        """A connection of which the lock is taken by another when it is given back."""
+
+        def __init__(self, connection):
+            self._connection = connection
+
+        def execute(self, sql):
+            found = self._connection.execute(sql)
+            if sql == "COMMIT":
+                subprocess.run([sys.executable, "-c", GROWER, output], check=True)
+            return found
+
+        def __getattr__(self, name):
+            return getattr(self._connection, name)
+
+    def opened(self):
+        found = honest(self)
+        found.connection = Rivalled(found.connection)
+        return found
+
+    monkeypatch.setattr(append._Splicer, "_open", opened)
+    merge_shards([make_shard("x", steps=300)], output, engine="graft")
+    rows = "SELECT count(*) FROM simulation_steps WHERE simulation_id = 'writer'"
+    assert query(output, rows) == [(50_000,)]
+    assert ids(output) == ["b", "f", "x"]
+    require_sound(output)
+
+
 def test_a_process_with_threads_adds_rows(held, make_shard, rows_by_row):
     """It cannot be forked safely."""
     output, shards = held
