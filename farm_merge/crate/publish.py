@@ -10,10 +10,10 @@ from farm_merge.archive import archive_database
 from farm_merge.crate.about import About, read_about
 from farm_merge.crate.describe import METADATA, PREVIEW, describe_folder, sha256
 from farm_merge.crate.runs import read_runs, write_table
-from farm_merge.errors import OutputError, require_choice
+from farm_merge.errors import require_choice
 from farm_merge.extras import missing_extra
 from farm_merge.merge.inputs.running import OpenFiles
-from farm_merge.publish import new_folder
+from farm_merge.publish import new_folder, require_empty
 from farm_merge.read.export import export_tables
 from farm_merge.read.listing import list_simulations
 from farm_merge.read.open import at_rest
@@ -86,8 +86,7 @@ def publish_database(
     data = f"{database.name}.zst" if format == "sqlite" else _DATASET
     files = (data, _TABLE, _README, PREVIEW, METADATA, _SUMS)
     if dry_run:
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise OutputError("is there already, and not empty", path=folder)
+        require_empty(folder)
         return Published(folder, len(list_simulations(database)), files)
     with (
         new_folder(folder) as partial,

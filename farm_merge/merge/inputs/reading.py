@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.tables.structure import Structure
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["Reading", "read_tables", "require_health"]
+__all__ = ["Reading", "read_tables", "require_health", "require_ok"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def require_health(reading: Reading) -> None:
     by_key = any(table.without_rowid for table in structure.tables.values())
     check = "integrity_check" if by_key else "quick_check"
     if not structure.virtual and is_affordable(structure):
-        _require_ok(reading, check, "1")
+        require_ok(reading.connection, "source", f"{check}(1)", reading.path)
         return
     # A check of the whole file would run the modules of virtual tables, and costly expressions.
     for name, table in structure.tables.items():
@@ -117,10 +117,23 @@ def require_health(reading: Reading) -> None:
             )
         if not costly_columns(table):  # else the reading of its rows shows whether they are there
             table_check = check if table.without_rowid else "quick_check"
-            _require_ok(reading, table_check, quoted(table.name))
+            asked = f"{table_check}({quoted(table.name)})"
+            require_ok(reading.connection, "source", asked, reading.path)
 
 
-def _require_ok(reading: Reading, check: str, argument: str) -> None:
-    (verdict,) = reading.ask(f"PRAGMA source.{check}({argument})")
+def require_ok(connection: sqlite3.Connection, schema: str, check: str, path: Path) -> None:
+    """Let SQLite check an input, or a table of it.
+
+    Args:
+        connection: A connection that has it attached.
+        schema: The name under which.
+        check: One of SQLite's checks, with its argument.
+        path: The input.
+
+    Raises:
+        ShardError: If it is damaged.
+    """
+    (verdict,) = connection.execute(f"PRAGMA {schema}.{check}").fetchone()
     if verdict != "ok":
-        raise ShardError(f"damaged; SQLite's {check} reports: {verdict}", path=reading.path)
+        name, _, _ = check.partition("(")
+        raise ShardError(f"damaged; SQLite's {name} reports: {verdict}", path=path)

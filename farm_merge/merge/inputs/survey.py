@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from farm_merge.errors import ShardError, StillWrittenError
 from farm_merge.merge.inputs.file import look_into
 from farm_merge.merge.inputs.inspect import inspect_briefly, inspect_file
+from farm_merge.merge.inputs.map_file import map_file
 from farm_merge.merge.inputs.running import OpenFiles, with_evidence
 from farm_merge.merge.inputs.snapshot import snapshot
 from farm_merge.merge.options import Progress
@@ -98,9 +100,18 @@ def _glances(
         results = workers.run(lambda number: list(map(glance, batches[number])), len(batches))
         with closing(results), suppress(WorkerDiedError):
             for _, future in results:
-                yield from future.result()
+                yield from map(_as_here, future.result())
                 seen += _AT_ONCE
     yield from map(glance, paths[seen:])
+
+
+def _as_here(glance: _Glance) -> _Glance:
+    """Return what another process saw with this one's mapping: all that are alike share one."""
+    file, known = glance
+    if known is not None:
+        mapping = map_file(known.structure, known.kind, known.traits)
+        known = replace(known, mapping=mapping)
+    return file, known
 
 
 class Survey:

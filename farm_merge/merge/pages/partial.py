@@ -9,7 +9,6 @@ they are in the file. It is not mapped, since a mapped file that shrinks kills t
 from __future__ import annotations
 
 import mmap
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,7 @@ from farm_merge.merge.pages.cells import (
     TABLE_LEAF,
     Pages,
 )
+from farm_merge.merge.pages.transplant import read_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,12 +114,7 @@ class PartialPages(Pages):
     def _read(self, first: int, count: int) -> Bytes:
         size = self.header.page_size
         pages = np.empty((count, size), np.uint8)
-        view, at = pages.reshape(-1).data, 0
-        while at < len(view) and (
-            read := os.preadv(self._descriptor, [view[at:]], first * size + at)
-        ):
-            at += read
-        if at < len(view):
+        if read_at(self._descriptor, pages.reshape(-1).data, first * size) < pages.size:
             raise ValueError("the file ends early")
         return pages
 

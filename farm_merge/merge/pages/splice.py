@@ -28,7 +28,6 @@ from farm_merge.merge.pages.cells import (
     Pages,
     Spans,
 )
-from farm_merge.merge.pages.header import HEADER_BYTES
 from farm_merge.merge.pages.join import GrowingTree, Level
 from farm_merge.merge.pages.transplant import Branch, lock_page, write_at
 
@@ -88,7 +87,7 @@ class Splice:
         self._total = coming.pages
         self._changed: dict[int, bytes] = {}
         """Pages of the output as it was, by their numbers from 0, as they have to be."""
-        self._spare = self._of_addition(_free_pages(addition))
+        self._spare = self._of_addition(_free_pages(addition, coming))
         """Pages that were copied, or replaced, and are in no tree."""
         self._written: dict[int, int] = {}
         """The pages that were written for a tree, and how many cells each has."""
@@ -438,14 +437,12 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def _free_pages(database: int) -> list[int]:
+def _free_pages(database: int, header: Header) -> list[int]:
     """Return the pages on the freelist of a database, from 0 (section 1.5)."""
-    head = _pread(database, 0, HEADER_BYTES)
-    (size, trunk) = struct.unpack(">H", head[16:18])[0], int.from_bytes(head[32:36], "big")
-    page_size = 65536 if size == 1 else size
+    trunk = int.from_bytes(_pread(database, 32, 4), "big")
     free: list[int] = []
     while trunk:
-        content = _pread(database, (trunk - 1) * page_size, page_size)
+        content = _pread_page(database, header, trunk - 1)
         following, count = struct.unpack_from(">II", content)
         free += [trunk - 1, *(page - 1 for page in struct.unpack_from(f">{count}I", content, 8))]
         trunk = following

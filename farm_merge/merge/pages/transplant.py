@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from farm_merge.merge.pages.dissect import Dissected
     from farm_merge.merge.pages.header import Header
 
-__all__ = ["Branch", "PageAllocator", "lock_page", "transplant", "write_at", "write_pages"]
+__all__ = [
+    "Branch",
+    "PageAllocator",
+    "lock_page",
+    "read_at",
+    "transplant",
+    "write_at",
+    "write_pages",
+]
 
 _LOCK_BYTE = 1 << 30
 """The page that holds this byte stays unused, for the locks of SQLite (sections 1.3.2 and 1.6)."""
@@ -149,6 +157,14 @@ def write_pages(descriptor: int, numbers: Integers, pages: Bytes) -> None:
             offset = int(numbers[start]) * pages.shape[1]
             write_at(descriptor, pages[start:end].reshape(-1).data, offset)
         start = end
+
+
+def read_at(descriptor: int, data: memoryview, offset: int) -> int:
+    """Fill memory from an offset of a file; return how many bytes there were."""
+    at = 0
+    while at < len(data) and (count := os.preadv(descriptor, [data[at:]], offset + at)):
+        at += count
+    return at
 
 
 def write_at(descriptor: int, data: memoryview | bytes, offset: int) -> None:

@@ -116,12 +116,6 @@ class _Load:
         """What is in them."""
         return chain.from_iterable(self.groups)
 
-    def takes(self, source: Input) -> bool:
-        """Return whether there is room for one more small shard."""
-        size = sum(other.file.identity.size_bytes for other in self.sources)
-        is_alike = source.mapping == self.sources[0].mapping
-        return is_alike and size + source.file.identity.size_bytes <= _PACK_BYTES
-
 
 class Graft:
     """Copies the pages of all inputs that allow it into a new output.
@@ -329,19 +323,22 @@ def _loads(
     groups: Iterable[list[SimulationPlan]], is_small: Callable[[Input], bool]
 ) -> Iterator[_Load]:
     """Yield what is grafted at once: an input, or small ones of one mapping, up to some bytes."""
-    load = _Load(is_pack=True)
+    pack, mapping, room = _Load(is_pack=True), None, 0
     for group in groups:
         source = group[0].source
-        small = is_small(source)
-        if load.groups and not (small and load.takes(source)):
-            yield load
-            load = _Load(is_pack=True)
-        if small:
-            load.groups.append(group)
-        else:
+        small, size = is_small(source), source.file.identity.size_bytes
+        if pack.groups and not (small and source.mapping is mapping and size <= room):
+            yield pack
+            pack = _Load(is_pack=True)
+        if not small:
             yield _Load([group])
-    if load.groups:
-        yield load
+            continue
+        if not pack.groups:
+            mapping, room = source.mapping, _PACK_BYTES
+        pack.groups.append(group)
+        room -= size
+    if pack.groups:
+        yield pack
 
 
 def register_grafted(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from farm_merge.merge.inputs.file import opened, require_unchanged
 from farm_merge.merge.inputs.transcode import ExactText
 from farm_merge.merge.pages.cells import Pages
 from farm_merge.merge.pages.partial import PartialPages
+from farm_merge.merge.pages.transplant import read_at
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.schema import METADATA_TABLES
 
@@ -140,9 +140,7 @@ def read_roots(connection: sqlite3.Connection, schema: str = "main") -> dict[str
 
 def _fill(data: Bytes, descriptor: int, file: InputFile) -> None:
     """Fill an array with a file. It is not mapped: a mapped file that shrinks kills the process."""
-    view, at = data.data, 0
-    while at < len(view) and (count := os.preadv(descriptor, [view[at:]], at)):
-        at += count
+    read = read_at(descriptor, data.data, 0)
     require_unchanged(file)
-    if at < len(view):
+    if read < len(data):
         raise ShardError("ends early", path=file.path)

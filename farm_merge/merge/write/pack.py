@@ -7,24 +7,23 @@ workers at once.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.file import fingerprint, readable, require_unchanged
 from farm_merge.merge.inputs.input import Contents
+from farm_merge.merge.inputs.reading import require_ok
 from farm_merge.merge.tables.cost import is_affordable
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.blame import blaming
 from farm_merge.merge.write.load import read_metadata
 from farm_merge.merge.write.registry import copy_statement
+from farm_merge.merge.write.rewrite import passing_file
 from farm_merge.sqlite import attached, connect, file_uri, make_disposable, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from farm_merge.merge.inputs.input import Input
     from farm_merge.merge.plan.target import Target
@@ -57,23 +56,19 @@ def packed(
     Raises:
         ShardError: If one of them changed, is damaged, or holds what the output refuses.
     """
-    descriptor, name = tempfile.mkstemp(suffix=".db", dir=folder)
-    os.close(descriptor)
-    shard = Path(name)
-    try:
+    mapping = sources[0].mapping
+    with passing_file(folder) as shard:
         with closing(connect(file_uri(shard))) as connection:
             connection.execute(f"PRAGMA page_size = {page_size}")
             make_disposable(connection)
             with transaction(connection):
-                for statement in target.shard_tables(sources[0].mapping):
+                for statement in target.shard_tables(mapping):
                     connection.execute(statement)
             read = _fill(connection, sources, target)
             with transaction(connection):
-                for statement in target.shard_indexes(sources[0].mapping):
+                for statement in target.shard_indexes(mapping):
                     connection.execute(statement)
         yield shard, read
-    finally:
-        shard.unlink()
 
 
 def _fill(connection: sqlite3.Connection, sources: Iterable[Input], target: Target) -> Packed:
@@ -88,7 +83,7 @@ def _fill(connection: sqlite3.Connection, sources: Iterable[Input], target: Targ
             attached(connection, uri, "shard"),
         ):
             if source.contents is None:
-                _require_sound(connection, source)
+                require_ok(connection, "shard", "integrity_check(1)", source.path)
             if not statements:  # they are the same for all of one mapping
                 statements = {
                     definition.name: copy_statement(definition, target.want.tables[table])
@@ -110,14 +105,3 @@ def _copy(
         for table, statement in statements.items()
     }
     return {table: rows for table, rows in counts.items() if rows}
-
-
-def _require_sound(connection: sqlite3.Connection, source: Input) -> None:
-    """Let SQLite check what was not read whole.
-
-    Raises:
-        ShardError: If it is damaged.
-    """
-    (verdict,) = connection.execute("PRAGMA shard.integrity_check(1)").fetchone()
-    if verdict != "ok":
-        raise ShardError(f"damaged; SQLite's integrity_check reports: {verdict}", path=source.path)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.tables.definition import TableDefinition
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["as_shard", "rewritten", "try_rewriting"]
+__all__ = ["as_shard", "passing_file", "rewritten", "try_rewriting"]
 
 _VERBS = {"first": "INSERT OR IGNORE", "last": "INSERT OR REPLACE"}
 
@@ -70,14 +70,21 @@ def rewritten(
     Raises:
         ShardError: If SQLite refuses a row, with the table it is in.
     """
-    descriptor, name = tempfile.mkstemp(suffix=".db", dir=folder)
-    os.close(descriptor)
-    shard = Path(name)
-    try:
+    with passing_file(folder) as shard:
         _write(source, target, shard, with_indexes=with_indexes)
         yield shard
+
+
+@contextmanager
+def passing_file(folder: Path) -> Iterator[Path]:
+    """Yield a new file in a private folder; it is gone afterwards."""
+    descriptor, name = tempfile.mkstemp(suffix=".db", dir=folder)
+    os.close(descriptor)
+    file = Path(name)
+    try:
+        yield file
     finally:
-        shard.unlink()
+        file.unlink()
 
 
 def try_rewriting(source: Input, target: Target, folder: Path) -> ShardError | None:

@@ -123,7 +123,7 @@ class _Writer:
                     return
                 is_built = self._appends(lambda: self._build_addition(addition, connection, new))
             if is_built and self._appends(lambda: self._insert(addition)):
-                to_copy = [planned for planned in to_copy if planned not in new]
+                to_copy = [it for it in to_copy if it.outcome.action is not Action.COPY]
         if to_copy:
             with existing_output(output) as connection:
                 self._copy(connection, to_copy)

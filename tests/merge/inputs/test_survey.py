@@ -54,6 +54,14 @@ def test_a_file_under_two_names_is_read_under_both(make_shard, surveyed):
     assert len(surveyed(path, *links, jobs=5).sources) == 5
 
 
+def test_shards_that_are_alike_share_one_mapping_whichever_process_saw_them(make_shard, surveyed):
+    paths = [make_shard(f"s{number:02}") for number in range(70)]
+    sources = surveyed(*paths, brief=True, jobs=2).sources
+    assert [it.path for it in sources] == paths
+    assert len({id(it.mapping) for it in sources}) == 1
+    assert len({id(it.structure) for it in sources}) == 1
+
+
 def test_briefly_where_that_will_do(make_shard, tmp_path, surveyed):
     paths = [make_shard("a"), make_shard("b", "c"), write_nameless(tmp_path / "d.db", 1)]
     found = surveyed(*paths, brief=True)

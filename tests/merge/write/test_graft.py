@@ -23,7 +23,7 @@ from tests.merge.eras import write as write_database
 from tests.merge.eras import write_era
 
 SETTINGS = settings(
-    max_examples=25,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[
         HealthCheck.too_slow,
@@ -38,20 +38,6 @@ def reading(request, monkeypatch):
     """Graft all shards twice: as small ones, which are read whole, and as large ones."""
     if request.param == "partial":
         monkeypatch.setattr(load, "_WHOLE_BYTES", 0)
-
-
-@pytest.fixture
-def grafted(monkeypatch):
-    """Count the trees that are grafted, so that a test cannot pass by copying rows."""
-    done = []
-    honest = GrowingFile.add
-
-    def add(self, branches):
-        done.append(len(branches))
-        honest(self, branches)
-
-    monkeypatch.setattr(GrowingFile, "add", add)
-    return done
 
 
 LOG = """CREATE TABLE log (simulation_id VARCHAR(64) NOT NULL, "n" INTEGER, "text" TEXT COLLATE NOCASE,

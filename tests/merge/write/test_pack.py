@@ -6,7 +6,6 @@ import pytest
 
 from farm_merge.errors import ShardError
 from farm_merge.merge import merge_shards
-from farm_merge.merge.pages.join import GrowingFile
 from farm_merge.merge.write import graft, pack
 from tests.conftest import content, query, union
 from tests.merge.damage import swap
@@ -14,27 +13,13 @@ from tests.merge.pages.raw import Raw
 
 
 @pytest.fixture
-def joined(monkeypatch):
-    """Count what is grafted."""
-    done = []
-    honest = GrowingFile.add
-
-    def add(self, branches):
-        done.append(len(branches))
-        honest(self, branches)
-
-    monkeypatch.setattr(GrowingFile, "add", add)
-    return done
-
-
-@pytest.fixture
 def shards(make_shard):
     return [make_shard(f"s{number}", steps=3 + number) for number in range(8)]
 
 
-def test_all_of_one_form_are_one_pack(shards, tmp_path, joined):
+def test_all_of_one_form_are_one_pack(shards, tmp_path, grafted):
     report = merge_shards(shards, tmp_path / "exp.db", verify="content")
-    assert len(joined) == 1
+    assert len(grafted) == 1
     assert content(tmp_path / "exp.db") == union(*shards)
     other = merge_shards(shards, tmp_path / "attach.db", engine="attach")
     assert [it.row_counts for it in report.simulations] == [
@@ -48,24 +33,24 @@ def test_all_of_one_form_are_one_pack(shards, tmp_path, joined):
     assert query(tmp_path / "exp.db", "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_a_pack_ends_where_it_is_full(shards, tmp_path, joined, monkeypatch):
+def test_a_pack_ends_where_it_is_full(shards, tmp_path, grafted, monkeypatch):
     monkeypatch.setattr(graft, "_PACK_BYTES", 3 * shards[0].stat().st_size)
     merge_shards(shards, tmp_path / "exp.db")
-    assert len(joined) == 3
+    assert len(grafted) == 3
     assert content(tmp_path / "exp.db") == union(*shards)
 
 
-def test_another_form_is_another_pack(shards, tmp_path, joined):
+def test_another_form_is_another_pack(shards, tmp_path, grafted):
     query(shards[3], "ALTER TABLE agents ADD COLUMN mood TEXT")
     query(shards[3], "UPDATE agents SET mood = 'good'")
     merge_shards(shards, tmp_path / "exp.db")
-    assert len(joined) == 3
+    assert len(grafted) == 3
     moods = "SELECT DISTINCT simulation_id FROM agents WHERE mood = 'good'"
     assert query(tmp_path / "exp.db", moods) == [("s3",)]
     assert query(tmp_path / "exp.db", "SELECT count(DISTINCT simulation_id) FROM agents") == [(8,)]
 
 
-def test_those_that_are_damaged_cost_themselves(shards, tmp_path, joined):
+def test_those_that_are_damaged_cost_themselves(shards, tmp_path, grafted):
     """Only `integrity_check` sees it: rows are in another order than their keys."""
     bad = [shards[2], shards[6]]
     for path in bad:
@@ -81,7 +66,7 @@ def test_those_that_are_damaged_cost_themselves(shards, tmp_path, joined):
     report = merge_shards(shards, tmp_path / "exp.db", on_bad_shard="skip")
     assert [it.path for it in report.left_out] == bad
     assert content(tmp_path / "exp.db") == union(*(it for it in shards if it not in bad))
-    assert joined == []
+    assert grafted == []
 
 
 def test_one_that_changes_meanwhile_costs_itself(shards, tmp_path, monkeypatch):
