@@ -5,7 +5,7 @@
 The good ones are always merged and whole. The mutant is either left out with a reason, or what is
 published has `integrity_check` ok and exactly the rows that SQLite's own scan of the mutant gives, by
 simulation; of a legacy file, page by page and row by row gives the same. A number names a mutant:
-its base, its mutations and its engine are made of it.
+its base, its mutations and its way are made of it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from farm_merge.errors import FarmMergeError
 from farm_merge.merge import merge_shards
+from farm_merge.merge.write import load
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import file_uri, sqlite3
 from tests import trust
@@ -37,8 +39,9 @@ from tests.merge.pages.raw import Raw
 ROOT = Path(__file__).parents[2]
 PAGE_SIZES = (512, 1024, 4096, 65536)
 ERAS = (1, 3, 5, 8)
-WAYS = ("graft", "attach", "append")
-"""By pages, by rows, and by pages into an output with one of the good ones."""
+WAYS = {"graft": "graft", "large": "graft", "pack": "auto", "attach": "attach", "append": "graft"}
+"""By pages; so, as files too large for the memory; as small files, several at once; by rows; and by
+pages into an output with one of the good ones: each with the engine that takes it."""
 _IN_A_PROCESS = 50
 
 Rows = dict[str, Any]
@@ -73,29 +76,28 @@ def run(number: int, bases: list[Path], folder: Path) -> tuple[str, list[str]]:
     mutant = raw.save(folder / "mutant.db")
     good = [base.parent / "good" / f"{name}.db" for name in ("a", "z")]
     is_legacy = base.name.startswith("era")
-    engines = list(WAYS) if is_legacy else [randomly.choice(WAYS)]
+    ways = list(WAYS) if is_legacy else [randomly.choice(list(WAYS))]
     found, results = "", []
     wrong: list[str] = []
-    for engine in engines:
-        output = folder / f"{engine}.db"
-        inputs, options = [*good, mutant], {"engine": engine, "jobs": 1, "experiment_id": "e"}
+    for way in ways:
+        output = folder / f"{way}.db"
+        inputs, options = [*good, mutant], {"engine": WAYS[way], "jobs": 1, "experiment_id": "e"}
+        whole = 0 if way == "large" else load._WHOLE_BYTES
         try:
-            if engine == "append":
-                options["engine"] = "graft"
+            if way == "append":
                 merge_shards([inputs.pop(0)], output, **options)
-            report = merge_shards(
-                inputs, output, on_bad_shard="skip", on_conflict="skip", include_running=True,
-                **options,
-            )  # fmt: skip
+            with patch.object(load, "_WHOLE_BYTES", whole):
+                report = merge_shards(
+                    inputs, output, on_bad_shard="skip", on_conflict="skip", include_running=True,
+                    **options,
+                )  # fmt: skip
         except FarmMergeError as exc:
-            return "stopped", [f"{engine}: the whole merge stops: {exc}"]
+            return "stopped", [f"{way}: the whole merge stops: {exc}"]
         except BaseException:  # noqa: BLE001  (it is what is looked for)
-            return "raised", [f"{engine}: {traceback.format_exc()[-600:]}"]
+            return "raised", [f"{way}: {traceback.format_exc()[-600:]}"]
         left = [out.reason for out in report.left_out if out.path == mutant]
         found = "left out" if left else "merged"
-        wrong += [
-            f"{engine}: {problem}" for problem in judge(output, mutant, good, is_legacy, left)
-        ]
+        wrong += [f"{way}: {problem}" for problem in judge(output, mutant, good, is_legacy, left)]
         results.append(content_of(output))
     if any(result != results[0] for result in results):
         wrong.append("page by page and row by row differ")
