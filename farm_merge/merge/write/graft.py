@@ -221,7 +221,8 @@ class Graft:
     def _may_graft(self, source: Input) -> bool:
         page_size = self._file.header.page_size
         if not self._target.fits(source):
-            return page_size == DEFAULT_PAGE_SIZE
+            # Once it is rewritten, nothing shows any more what was wrong with it.
+            return page_size == DEFAULT_PAGE_SIZE and source.contents is not None
         if self._is_small(source):
             return may_be_packed(source)
         same_size = source.file.header.page_size == page_size
