@@ -41,7 +41,7 @@ BATCH_ROWS = 500
 """Rows that are in memory as objects of Python at once; what is made of few is still in the
 processor's cache when it is needed."""
 
-_ROW_GROUP_ROWS = 200_000
+_ROW_GROUP_ROWS = 50_000
 
 
 class ColumnTypeError(Exception):
