@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from duckdb import DuckDBPyConnection
+
 TABLES = ("simulations", *DATA_TABLES)
 NUMBERED = {
     "resource_states": "id",
@@ -126,12 +128,8 @@ def attach_agentfarm(files: list[Path], output: Path) -> None:
 
 def duckdb(shards: list[Path], output: Path) -> None:
     """DuckDB's extension for SQLite."""
-    import duckdb as engine
-
     _make(output)
-    connection = engine.connect()
-    extension = files("duckdb_extension_sqlite_scanner") / "extensions" / f"v{engine.__version__}"
-    connection.execute(f"LOAD '{extension / 'sqlite_scanner.duckdb_extension'}'")
+    connection = sqlite_scanner()
     connection.execute(f"ATTACH '{output}' AS out (TYPE sqlite)")
     with closing(sqlite3.connect(str(shards[0]))) as first:
         columns = {
@@ -147,6 +145,16 @@ def duckdb(shards: list[Path], output: Path) -> None:
             )
         connection.execute("DETACH shard")
     connection.close()
+
+
+def sqlite_scanner() -> DuckDBPyConnection:
+    """Return a connection of DuckDB with its extension for SQLite."""
+    import duckdb as engine
+
+    connection = engine.connect()
+    extension = files("duckdb_extension_sqlite_scanner") / "extensions" / f"v{engine.__version__}"
+    connection.execute(f"LOAD '{extension / 'sqlite_scanner.duckdb_extension'}'")
+    return connection
 
 
 def pandas(shards: list[Path], output: Path) -> None:

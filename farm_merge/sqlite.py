@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ BUSY_TIMEOUT_SECONDS = 60
 
 _FEW_PAGES = 64
 
+# READWRITE, CREATE and NOMUTEX (https://www.sqlite.org/c3ref/open.html): Python keeps threads
+# apart, and to lock for every value is a seventh of the time of fetching. Only pysqlite3 can tell.
+_UNSHARED: dict[str, Any] = {"flags": 0x8006} if sqlite3.__name__.startswith("pysqlite3") else {}
+
 
 def file_uri(path: str | PathLike[str], **parameters: str | int) -> str:
     """Return the `file:` URI of a database, percent-encoded, so that any path can be opened.
@@ -78,7 +82,9 @@ def connect(
         read_only: Whether statements that write are refused.
     """
     patience = BUSY_TIMEOUT_SECONDS if timeout is None else timeout
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
+    connection: sqlite3.Connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=patience, **(_UNSHARED if read_only else {})
+    )
     # CHECK expressions of a file are data too: neither a check of its health nor a copy runs them.
     for pragma in (
         "trusted_schema=OFF",
