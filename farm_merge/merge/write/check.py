@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import DamagedGraftError, OutputError
 from farm_merge.merge.tables.content import differing_tables, lacking_tables
-from farm_merge.merge.tables.definition import folded
+from farm_merge.merge.tables.definition import ColumnDefinition, folded
 from farm_merge.merge.tables.structure import read_structure, today
 from farm_merge.merge.write.compare import side_by_side
 from farm_merge.publish import building, sync
 from farm_merge.schema import METADATA_TABLES
-from farm_merge.sqlite import connect, file_uri, quoted, sqlite3
+from farm_merge.sqlite import connect, file_uri, quoted, reading_once, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -147,14 +147,14 @@ def check_new_output(
     # An input with one simulation was seen to begin and end with rows of it, or got its id when it
     # was rewritten. Where rows are in order, all between are of it too: nobody has to look at ids.
     by_simulation = any(len(planned.source.simulations) > 1 for planned in written)
-    with _computed_ids_hidden(partial) as structure:
+    with _declared_leanly(partial, written) as structure:
         # The largest first, so that no core waits long for the last.
         tables = deque(sorted(structure.tables, key=lambda table: -expected[table].total()))
 
         def prove() -> None:
             with closing(connect(file_uri(partial, mode="ro", immutable=1))) as connection:
                 for table in _taken_from(tables):
-                    _prove(connection, structure.tables[table], expected[table], by_simulation)
+                    _prove(connection, structure, table, expected[table], by_simulation)
 
         cores = os.cpu_count() or 1
         with ThreadPoolExecutor(cores + 1) as pool:
@@ -173,41 +173,65 @@ def _taken_from(tables: deque[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _computed_ids_hidden(partial: Path) -> Iterator[Structure]:
-    """Take `agent_states.id` out of the schema for a while, and yield what tables there are.
+def _declared_leanly(partial: Path, written: Sequence[SimulationPlan]) -> Iterator[Structure]:
+    """Declare tables for a while without what need not be checked, and yield what tables there are.
 
-    A virtual column is not stored (https://www.sqlite.org/gencol.html), so the pages that SQLite
-    checks stay the same; but it would compute the id of every row, a third of its work on the
-    largest table, only to see that the parts of a key, joined as text, are text.
+    The pages stay the same, so SQLite checks them as before. A virtual column is not stored
+    (https://www.sqlite.org/gencol.html): it would compute every `agent_states.id`, a third of its
+    work on the largest table, only to see that the parts of a key, joined as text, are text. And
+    where no page was copied from a shard of somebody else, SQLite itself wrote every value of this
+    merge with the type that its column declares.
     """
+    are_written_here = all(planned.source.kind != "today" for planned in written)
     with building(partial) as connection:
         structure = read_structure(connection)
-        states = structure.tables.get("agent_states")
-        sql = None
-        is_todays = states == today().tables["agent_states"]
-        if states and is_todays and not structure.indexes.get("agent_states"):
-            sql = _replace_sql(connection, replace(states, columns=states.stored).create())
+        lean = {}
+        for name, table in structure.content.items() if not structure.not_understood else ():
+            columns = _checked(table, are_written_here=are_written_here)
+            has_indexes = table.strict or table.uniques or structure.indexes.get(name)
+            if table.merged and columns != table.columns and not has_indexes:
+                lean[table.name] = replace(table, columns=columns).create()
+        before = _declare(connection, lean)
     yield structure
-    if sql is not None:
+    if before:
         with building(partial) as connection:
-            _replace_sql(connection, sql)
+            _declare(connection, before)
 
 
-def _replace_sql(connection: sqlite3.Connection, sql: str) -> str:
-    """Change the text of `agent_states` in `sqlite_schema`, as ALTER TABLE does; return the old.
+def _checked(table: TableDefinition, *, are_written_here: bool) -> tuple[ColumnDefinition, ...]:
+    """Return the columns of a table as they are declared for its check."""
+    states = today().tables["agent_states"]
+    columns = table.stored if table == states else table.columns
+    if not are_written_here or any(column.generated for column in columns):
+        return columns
+    keys = set(map(folded, table.key_names))
+    return tuple(
+        column if folded(column.name) in keys else ColumnDefinition(column.name, "")
+        for column in columns
+    )
+
+
+def _declare(connection: sqlite3.Connection, tables: Mapping[str, str]) -> dict[str, str]:
+    """Change the text of tables in `sqlite_schema`, as ALTER TABLE does; return the old.
 
     What is not stored can be changed so (https://www.sqlite.org/lang_altertable.html, section 7).
     """
-    where = "WHERE type = 'table' AND name = 'agent_states'"
-    (old,) = connection.execute(f"SELECT sql FROM sqlite_schema {where}").fetchone()
+    before = {}
     connection.execute("PRAGMA writable_schema=ON")
-    connection.execute(f"UPDATE sqlite_schema SET sql = ? {where}", (sql,))
-    return str(old)
+    for name, sql in tables.items():
+        where = "WHERE type = 'table' AND name = ?"
+        ((before[name],),) = connection.execute(
+            f"SELECT sql FROM sqlite_schema {where}", (name,)
+        ).fetchall()
+        same_room = sql.ljust(len(before[name]))  # so that no page has to be split or freed
+        connection.execute(f"UPDATE sqlite_schema SET sql = ? {where}", (same_room, name))
+    return before
 
 
 def _prove(
     connection: sqlite3.Connection,
-    table: TableDefinition,
+    structure: Structure,
+    folded_name: str,
     expected: Counter[str],
     by_simulation: bool,
 ) -> None:
@@ -216,12 +240,15 @@ def _prove(
     Raises:
         DamagedGraftError: If anything is wrong.
     """
+    table = structure.tables[folded_name]
     name = quoted(table.name)
+    has_indexes = table.uniques or structure.indexes.get(folded_name)  # rows are looked up in them
     try:
-        (verdict,) = connection.execute(f"PRAGMA integrity_check({name})").fetchone()
-        problem = None if verdict == "ok" else str(verdict)
-        if problem is None and table.name not in METADATA_TABLES:
-            problem = _miscount(connection, name, expected, by_simulation and table.merged)
+        with nullcontext() if has_indexes else reading_once(connection):
+            (verdict,) = connection.execute(f"PRAGMA integrity_check({name})").fetchone()
+            problem = None if verdict == "ok" else str(verdict)
+            if problem is None and table.name not in METADATA_TABLES:
+                problem = _miscount(connection, name, expected, by_simulation and table.merged)
     except sqlite3.DatabaseError as exc:  # a page is none
         raise DamagedGraftError(str(exc), table=table.name) from exc
     if problem:

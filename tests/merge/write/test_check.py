@@ -16,12 +16,13 @@ from farm_merge.errors import ConflictError, DamagedGraftError, OutputError, Sha
 from farm_merge.merge import merge_shards
 from farm_merge.merge.pages.join import GrowingFile
 from farm_merge.merge.plan.plan import Action, Outcome
-from farm_merge.merge.write import graft, write
+from farm_merge.merge.write import check, graft, write
 from farm_merge.merge.write.check import check_new_output
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import file_uri, sqlite3
 from tests.conftest import content, query, union, vacuumed
 from tests.merge import damage
+from tests.merge.eras import write_era
 from tests.merge.pages.raw import Raw
 
 ENGINES = ["graft", "attach"]
@@ -197,6 +198,37 @@ def counts(path, table):
     return Counter(dict(rows))
 
 
+@pytest.mark.parametrize("with_shard", [False, True])
+def test_types_are_checked_of_pages_that_others_wrote(
+    make_shard, tmp_path, monkeypatch, with_shard
+):
+    """SQLite itself wrote those of a file that was rewritten; the tables stay as they are."""
+    legacy = write_era(tmp_path / "old.db", 8, "old")
+    query(legacy, "CREATE TABLE own (k INTEGER PRIMARY KEY, v TEXT COLLATE NOCASE, w REAL UNIQUE)")
+    query(legacy, "INSERT INTO own VALUES (1, 'a', 2)")
+    sources = [legacy, *([make_shard("new")] if with_shard else [])]
+    declared = {}
+    honest = check._prove
+
+    def prove(connection, structure, table, *more):
+        found = connection.execute(f"PRAGMA table_xinfo({table})")
+        declared[table] = {name: kind for _, name, kind, *_ in found}
+        honest(connection, structure, table, *more)
+
+    monkeypatch.setattr(check, "_prove", prove)
+    merge_shards(sources, tmp_path / "exp.db")
+    assert declared["own"]["w"] == "REAL"  # an index holds it too
+    assert declared["agents"]["agent_id"] == "VARCHAR(64)"
+    assert declared["agents"]["birth_time"] == ("INTEGER" if with_shard else "")
+    assert "id" not in declared["agent_states"]
+    merge_shards(sources, tmp_path / "unchecked.db", verify="none")
+    schemas = [
+        query(tmp_path / name, "SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2")
+        for name in ("exp.db", "unchecked.db")
+    ]
+    assert schemas[0] == schemas[1]
+
+
 FOLDER = os.environ.get("FARM_MERGE_FAULTS")
 
 
@@ -315,7 +347,7 @@ def output(shards, tmp_path):
     return tmp_path / "exp.db"
 
 
-def plans(output, **changes):
+def plans(output, kind="today", **changes):
     """Return what was merged into an output, by its rows and some changes, as the check takes it."""
     changed = {
         tuple(name.split("__")): difference for name, difference in changes.items()
@@ -323,7 +355,7 @@ def plans(output, **changes):
     return [
         SimpleNamespace(
             simulation_id=simulation_id,
-            source=SimpleNamespace(simulations=("several", "simulations")),
+            source=SimpleNamespace(kind=kind, simulations=("several", "simulations")),
             outcome=Outcome(simulation_id, output, "", Action.COPY, "", {
                 table: counts(output, table)[simulation_id]
                 + changed.get((simulation_id, table), 0)
@@ -348,23 +380,27 @@ def test_rows_of_nobody_are_found(output):
         check_new_output(output, listed)
 
 
+@pytest.mark.parametrize("kind", ["today", "AgentFarm"])
 @pytest.mark.parametrize("change", EVERY_DAMAGE.values(), ids=EVERY_DAMAGE)
-def test_damage_in_the_output_is_damage_of_the_graft(output, change):
+def test_damage_in_the_output_is_damage_of_the_graft(output, change, kind):
     """Also where SQLite gives no verdict but an error: then nobody blames the disk."""
-    listed = plans(output)
+    listed = plans(output, kind)
     change(raw := Raw(output))
     raw.save()
     with pytest.raises(DamagedGraftError):
         check_new_output(output, listed)
 
 
-def test_the_check_leaves_the_file_as_it_was(output):
-    """It hides a computed column for a while, and has to bring it back."""
+@pytest.mark.parametrize("kind", ["today", "AgentFarm"])
+def test_the_check_leaves_the_file_as_it_was(output, kind):
+    """It hides computed columns and types for a while, and has to bring them back."""
     schema = query(output, "SELECT * FROM sqlite_schema")
+    free = query(output, "PRAGMA freelist_count")
     before = output.read_bytes()
-    check_new_output(output, plans(output))
+    check_new_output(output, plans(output, kind))
     assert query(output, "SELECT * FROM sqlite_schema") == schema
     assert output.stat().st_size == len(before)
+    assert query(output, "PRAGMA freelist_count") == free
     assert output.read_bytes()[512 * 20 :] == before[512 * 20 :]
     assert query(output, "PRAGMA integrity_check") == [("ok",)]
     assert query(output, "SELECT id FROM agent_states LIMIT 1") == [("a:agent_0-0",)]
