@@ -223,8 +223,7 @@ def _declare(connection: sqlite3.Connection, tables: Mapping[str, str]) -> dict[
         ((before[name],),) = connection.execute(
             f"SELECT sql FROM sqlite_schema {where}", (name,)
         ).fetchall()
-        same_room = sql.ljust(len(before[name]))  # so that no page has to be split or freed
-        connection.execute(f"UPDATE sqlite_schema SET sql = ? {where}", (same_room, name))
+        connection.execute(f"UPDATE sqlite_schema SET sql = ? {where}", (sql, name))
     return before
 
 
