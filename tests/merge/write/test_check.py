@@ -347,7 +347,7 @@ def output(shards, tmp_path):
     return tmp_path / "exp.db"
 
 
-def plans(output, kind="today", **changes):
+def plans(output, **changes):
     """Return what was merged into an output, by its rows and some changes, as the check takes it."""
     changed = {
         tuple(name.split("__")): difference for name, difference in changes.items()
@@ -355,7 +355,7 @@ def plans(output, kind="today", **changes):
     return [
         SimpleNamespace(
             simulation_id=simulation_id,
-            source=SimpleNamespace(kind=kind, simulations=("several", "simulations")),
+            source=SimpleNamespace(simulations=("several", "simulations")),
             outcome=Outcome(simulation_id, output, "", Action.COPY, "", {
                 table: counts(output, table)[simulation_id]
                 + changed.get((simulation_id, table), 0)
@@ -380,23 +380,21 @@ def test_rows_of_nobody_are_found(output):
         check_new_output(output, listed)
 
 
-@pytest.mark.parametrize("kind", ["today", "AgentFarm"])
 @pytest.mark.parametrize("change", EVERY_DAMAGE.values(), ids=EVERY_DAMAGE)
-def test_damage_in_the_output_is_damage_of_the_graft(output, change, kind):
+def test_damage_in_the_output_is_damage_of_the_graft(output, change):
     """Also where SQLite gives no verdict but an error: then nobody blames the disk."""
-    listed = plans(output, kind)
+    listed = plans(output)
     change(raw := Raw(output))
     raw.save()
     with pytest.raises(DamagedGraftError):
         check_new_output(output, listed)
 
 
-@pytest.mark.parametrize("kind", ["today", "AgentFarm"])
-def test_the_check_leaves_the_file_as_it_was(output, kind):
-    """It hides computed columns and types for a while, and has to bring them back."""
+def test_the_check_leaves_the_file_as_it_was(output):
+    """It hides a computed column for a while, and has to bring it back."""
     schema = query(output, "SELECT * FROM sqlite_schema")
     before = output.read_bytes()
-    check_new_output(output, plans(output, kind))
+    check_new_output(output, plans(output))
     assert query(output, "SELECT * FROM sqlite_schema") == schema
     assert output.stat().st_size == len(before)
     assert output.read_bytes()[512 * 20 :] == before[512 * 20 :]
