@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from farm_merge.errors import DamagedGraftError, OutputError
 from farm_merge.merge.tables.content import differing_tables, lacking_tables
-from farm_merge.merge.tables.definition import ColumnDefinition, folded
+from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.structure import read_structure, today
 from farm_merge.merge.write.compare import side_by_side
 from farm_merge.publish import building, sync
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from farm_merge.merge.plan.plan import SimulationPlan
     from farm_merge.merge.plan.target import Target
-    from farm_merge.merge.tables.definition import TableDefinition
     from farm_merge.merge.tables.structure import Structure
 
 __all__ = [
@@ -147,7 +146,7 @@ def check_new_output(
     # An input with one simulation was seen to begin and end with rows of it, or got its id when it
     # was rewritten. Where rows are in order, all between are of it too: nobody has to look at ids.
     by_simulation = any(len(planned.source.simulations) > 1 for planned in written)
-    with _declared_leanly(partial, written) as structure:
+    with _computed_ids_hidden(partial) as structure:
         # The largest first, so that no core waits long for the last.
         tables = deque(sorted(structure.tables, key=lambda table: -expected[table].total()))
 
@@ -173,58 +172,36 @@ def _taken_from(tables: deque[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _declared_leanly(partial: Path, written: Sequence[SimulationPlan]) -> Iterator[Structure]:
-    """Declare tables for a while without what need not be checked, and yield what tables there are.
+def _computed_ids_hidden(partial: Path) -> Iterator[Structure]:
+    """Take `agent_states.id` out of the schema for a while, and yield what tables there are.
 
-    The pages stay the same, so SQLite checks them as before. A virtual column is not stored
-    (https://www.sqlite.org/gencol.html): it would compute every `agent_states.id`, a third of its
-    work on the largest table, only to see that the parts of a key, joined as text, are text. And
-    where no page was copied from a shard of somebody else, SQLite itself wrote every value of this
-    merge with the type that its column declares.
+    A virtual column is not stored (https://www.sqlite.org/gencol.html), so the pages that SQLite
+    checks stay the same; but it would compute the id of every row, a third of its work on the
+    largest table, only to see that the parts of a key, joined as text, are text.
     """
-    are_written_here = all(planned.source.kind != "today" for planned in written)
     with building(partial) as connection:
         structure = read_structure(connection)
-        lean = {}
-        for name, table in structure.content.items() if not structure.not_understood else ():
-            columns = _checked(table, are_written_here=are_written_here)
-            has_indexes = table.strict or table.uniques or structure.indexes.get(name)
-            if table.merged and columns != table.columns and not has_indexes:
-                lean[table.name] = replace(table, columns=columns).create()
-        before = _declare(connection, lean)
+        states = structure.tables.get("agent_states")
+        sql = None
+        is_todays = states == today().tables["agent_states"]
+        if states and is_todays and not structure.indexes.get("agent_states"):
+            sql = _replace_sql(connection, replace(states, columns=states.stored).create())
     yield structure
-    if before:
+    if sql is not None:
         with building(partial) as connection:
-            _declare(connection, before)
+            _replace_sql(connection, sql)
 
 
-def _checked(table: TableDefinition, *, are_written_here: bool) -> tuple[ColumnDefinition, ...]:
-    """Return the columns of a table as they are declared for its check."""
-    states = today().tables["agent_states"]
-    columns = table.stored if table == states else table.columns
-    if not are_written_here or any(column.generated for column in columns):
-        return columns
-    keys = set(map(folded, table.key_names))
-    return tuple(
-        column if folded(column.name) in keys else ColumnDefinition(column.name, "")
-        for column in columns
-    )
-
-
-def _declare(connection: sqlite3.Connection, tables: Mapping[str, str]) -> dict[str, str]:
-    """Change the text of tables in `sqlite_schema`, as ALTER TABLE does; return the old.
+def _replace_sql(connection: sqlite3.Connection, sql: str) -> str:
+    """Change the text of `agent_states` in `sqlite_schema`, as ALTER TABLE does; return the old.
 
     What is not stored can be changed so (https://www.sqlite.org/lang_altertable.html, section 7).
     """
-    before = {}
+    where = "WHERE type = 'table' AND name = 'agent_states'"
+    (old,) = connection.execute(f"SELECT sql FROM sqlite_schema {where}").fetchone()
     connection.execute("PRAGMA writable_schema=ON")
-    for name, sql in tables.items():
-        where = "WHERE type = 'table' AND name = ?"
-        ((before[name],),) = connection.execute(
-            f"SELECT sql FROM sqlite_schema {where}", (name,)
-        ).fetchall()
-        connection.execute(f"UPDATE sqlite_schema SET sql = ? {where}", (sql, name))
-    return before
+    connection.execute(f"UPDATE sqlite_schema SET sql = ? {where}", (sql,))
+    return str(old)
 
 
 def _prove(

@@ -16,13 +16,12 @@ from farm_merge.errors import ConflictError, DamagedGraftError, OutputError, Sha
 from farm_merge.merge import merge_shards
 from farm_merge.merge.pages.join import GrowingFile
 from farm_merge.merge.plan.plan import Action, Outcome
-from farm_merge.merge.write import check, graft, write
+from farm_merge.merge.write import graft, write
 from farm_merge.merge.write.check import check_new_output
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import file_uri, sqlite3
 from tests.conftest import content, query, union, vacuumed
 from tests.merge import damage
-from tests.merge.eras import write_era
 from tests.merge.pages.raw import Raw
 
 ENGINES = ["graft", "attach"]
@@ -196,37 +195,6 @@ def counts(path, table):
         return Counter()
     rows = query(path, f'SELECT +simulation_id, count(*) FROM "{table}" GROUP BY 1')
     return Counter(dict(rows))
-
-
-@pytest.mark.parametrize("with_shard", [False, True])
-def test_types_are_checked_of_pages_that_others_wrote(
-    make_shard, tmp_path, monkeypatch, with_shard
-):
-    """SQLite itself wrote those of a file that was rewritten; the tables stay as they are."""
-    legacy = write_era(tmp_path / "old.db", 8, "old")
-    query(legacy, "CREATE TABLE own (k INTEGER PRIMARY KEY, v TEXT COLLATE NOCASE, w REAL UNIQUE)")
-    query(legacy, "INSERT INTO own VALUES (1, 'a', 2)")
-    sources = [legacy, *([make_shard("new")] if with_shard else [])]
-    declared = {}
-    honest = check._prove
-
-    def prove(connection, structure, table, *more):
-        found = connection.execute(f"PRAGMA table_xinfo({table})")
-        declared[table] = {name: kind for _, name, kind, *_ in found}
-        honest(connection, structure, table, *more)
-
-    monkeypatch.setattr(check, "_prove", prove)
-    merge_shards(sources, tmp_path / "exp.db")
-    assert declared["own"]["w"] == "REAL"  # an index holds it too
-    assert declared["agents"]["agent_id"] == "VARCHAR(64)"
-    assert declared["agents"]["birth_time"] == ("INTEGER" if with_shard else "")
-    assert "id" not in declared["agent_states"]
-    merge_shards(sources, tmp_path / "unchecked.db", verify="none")
-    schemas = [
-        query(tmp_path / name, "SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2")
-        for name in ("exp.db", "unchecked.db")
-    ]
-    assert schemas[0] == schemas[1]
 
 
 FOLDER = os.environ.get("FARM_MERGE_FAULTS")
