@@ -16,7 +16,6 @@ from farm_merge.sqlite import (
     file_uri,
     make_disposable,
     quoted,
-    reading_once,
     sqlite3,
     table_names,
     transaction,
@@ -118,18 +117,6 @@ def test_what_fails_in_a_transaction_is_not_hidden_by_what_cannot_be_detached(co
     other = attached(connection, file_uri(tmp_path / "a.db"), "other")
     with pytest.raises(ZeroDivisionError):
         fail_in((connection, other), "BEGIN", "SELECT * FROM other.u")
-
-
-def test_few_pages_are_kept_for_a_while_of_what_is_read_once(connection):
-    def kept(schema):
-        return connection.execute(f"PRAGMA {schema}.cache_size").fetchone()[0]
-
-    connection.execute("ATTACH DATABASE ':memory:' AS other")
-    usual = kept("main")
-    with reading_once(connection, "other"):
-        assert 0 < kept("other") < 100
-        assert kept("main") == usual
-    assert kept("other") == usual
 
 
 def test_only_main_is_disposable(tmp_path):

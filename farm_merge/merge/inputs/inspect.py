@@ -29,7 +29,7 @@ from farm_merge.merge.inputs.traits import read_traits
 from farm_merge.merge.options import Options
 from farm_merge.merge.tables.structure import today
 from farm_merge.schema import EXPERIMENT_MARK, METADATA_TABLES, SHARD_MARK
-from farm_merge.sqlite import quoted, reading_once
+from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,9 +115,8 @@ def inspect_briefly(file: InputFile) -> Input | None:
 
 
 def _read_whole(reading: Reading, file: InputFile, digest: str, options: Options) -> Input:
-    with reading_once(reading.connection, "source"):
-        ids = simulation_ids(reading)
-        traits = read_traits(reading, ids)
+    ids = simulation_ids(reading)
+    traits = read_traits(reading, ids)
     try:
         mapping = map_file(reading.structure, reading.kind, traits)
     except ShardError as exc:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from farm_merge.merge.tables.cost import costly_columns, is_affordable, is_costl
 from farm_merge.merge.tables.definition import SIMULATION_ID
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.schema import is_current
-from farm_merge.sqlite import quoted, reading_once
+from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,8 +105,7 @@ def require_health(reading: Reading) -> None:
     by_key = any(table.without_rowid for table in structure.tables.values())
     check = "integrity_check" if by_key else "quick_check"
     if not structure.virtual and is_affordable(structure):
-        with nullcontext() if by_key else reading_once(reading.connection, "source"):
-            require_ok(reading.connection, "source", f"{check}(1)", reading.path)
+        require_ok(reading.connection, "source", f"{check}(1)", reading.path)
         return
     # A check of the whole file would run the modules of virtual tables, and costly expressions.
     for name, table in structure.tables.items():

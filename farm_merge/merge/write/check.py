@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from farm_merge.merge.tables.structure import read_structure, today
 from farm_merge.merge.write.compare import side_by_side
 from farm_merge.publish import building, sync
 from farm_merge.schema import METADATA_TABLES
-from farm_merge.sqlite import connect, file_uri, quoted, reading_once, sqlite3
+from farm_merge.sqlite import connect, file_uri, quoted, sqlite3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from farm_merge.merge.plan.plan import SimulationPlan
     from farm_merge.merge.plan.target import Target
+    from farm_merge.merge.tables.definition import TableDefinition
     from farm_merge.merge.tables.structure import Structure
 
 __all__ = [
@@ -153,7 +154,7 @@ def check_new_output(
         def prove() -> None:
             with closing(connect(file_uri(partial, mode="ro", immutable=1))) as connection:
                 for table in _taken_from(tables):
-                    _prove(connection, structure, table, expected[table], by_simulation)
+                    _prove(connection, structure.tables[table], expected[table], by_simulation)
 
         cores = os.cpu_count() or 1
         with ThreadPoolExecutor(cores + 1) as pool:
@@ -206,8 +207,7 @@ def _replace_sql(connection: sqlite3.Connection, sql: str) -> str:
 
 def _prove(
     connection: sqlite3.Connection,
-    structure: Structure,
-    folded_name: str,
+    table: TableDefinition,
     expected: Counter[str],
     by_simulation: bool,
 ) -> None:
@@ -216,15 +216,12 @@ def _prove(
     Raises:
         DamagedGraftError: If anything is wrong.
     """
-    table = structure.tables[folded_name]
     name = quoted(table.name)
-    has_indexes = table.uniques or structure.indexes.get(folded_name)  # rows are looked up in them
     try:
-        with nullcontext() if has_indexes else reading_once(connection):
-            (verdict,) = connection.execute(f"PRAGMA integrity_check({name})").fetchone()
-            problem = None if verdict == "ok" else str(verdict)
-            if problem is None and table.name not in METADATA_TABLES:
-                problem = _miscount(connection, name, expected, by_simulation and table.merged)
+        (verdict,) = connection.execute(f"PRAGMA integrity_check({name})").fetchone()
+        problem = None if verdict == "ok" else str(verdict)
+        if problem is None and table.name not in METADATA_TABLES:
+            problem = _miscount(connection, name, expected, by_simulation and table.merged)
     except sqlite3.DatabaseError as exc:  # a page is none
         raise DamagedGraftError(str(exc), table=table.name) from exc
     if problem:
