@@ -207,14 +207,17 @@ CONTENDERS: dict[str, Callable[[list[Path], Path], None]] = {
         farm_merge_attach,
         attach_plain,
         attach_tuned,
-        attach_agentfarm,
         duckdb,
         pandas,
         sqlite_utils,
         dump,
     )
 }
-APPENDERS = {**CONTENDERS, "farm_merge_graft": farm_merge_graft}
+EVERYBODY = {
+    **CONTENDERS,
+    "attach_agentfarm": attach_agentfarm,
+    "farm_merge_graft": farm_merge_graft,
+}
 
 
 def missing(contender: str) -> str | None:
