@@ -117,15 +117,16 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, form: str) -> None
         rows = (row for source in described for row in _inspection_rows(source))
         print_rows(_INSPECTED, rows, form)
     bad = sum("problem" in source for source in described)
-    if bad or not described:
+    if bad:
         sys.exit(SOME_LEFT_OUT if bad < len(described) else NOTHING_DONE)
 
 
 def _inspected(paths: tuple[str, ...], on_duplicate_row: Any) -> Iterator[dict[str, Any]]:
     """Yield what is known of each file, or why it cannot be merged."""
-    from farm_merge.merge import describe_input, find_inputs, inspect_shard
+    from farm_merge.merge import describe_input, find_inputs, inspect_shard, require_some
 
     found = find_inputs(options.with_stdin(paths))
+    require_some(found)
     for path in found.files:
         try:
             yield describe_input(inspect_shard(path, on_duplicate_row=on_duplicate_row))
@@ -165,7 +166,8 @@ def verify(database: Path, shards: tuple[str, ...], *, form: str, **chosen: Any)
     """
     from farm_merge.merge import audit
 
-    report = audit(database, options.with_stdin(shards), progress=draws_bars(), **chosen)
+    paths = options.with_stdin(shards) if shards else None
+    report = audit(database, paths, progress=draws_bars(), **chosen)
     if form == "json":
         print_json(asdict(report))
     elif form != "table":
