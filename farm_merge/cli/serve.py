@@ -27,7 +27,10 @@ __all__ = ["COMMANDS"]
 )
 @click.option("--metadata", is_flag=True, help="Print the metadata, for a Datasette of your own.")
 def serve(database: Path, *, host: str, port: int, metadata: bool) -> None:
-    """Show a database in a browser, by Datasette: filters, facets by parameter, queries."""
+    """Show a database in a browser, by Datasette: filters, facets by parameter, queries.
+
+    Ctrl-C or SIGTERM ends it.
+    """
     from farm_merge.read.datasette import datasette_metadata, serve_database
 
     if metadata:

@@ -6,7 +6,9 @@ https://docs.datasette.io/en/stable/metadata.html describes what Datasette is to
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import signal
+import threading
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
@@ -20,7 +22,9 @@ from farm_merge.read.where import flat_parameters
 from farm_merge.sqlite import column_types, quoted, sqlite3, table_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from os import PathLike
+    from types import FrameType
 
 __all__ = ["datasette_metadata", "serve_database"]
 
@@ -86,7 +90,7 @@ def datasette_metadata(database: str | PathLike[str]) -> dict[str, Any]:
 def serve_database(
     database: str | PathLike[str], *, host: str = "127.0.0.1", port: int = 8001
 ) -> None:
-    """Let Datasette show a database until it is interrupted.
+    """Let Datasette show a database until it is interrupted, or terminated.
 
     Beside the database it shows a table `runs`, with a column for each parameter, so that
     simulations can be filtered and counted by them.
@@ -119,7 +123,37 @@ def serve_database(
         words += ["--host", host, "--port", str(port)]
         for setting, value in _SETTINGS.items():
             words += ["--setting", setting, str(value)]
-        cli.main(words, standalone_mode=False)
+        with _ended_by_signals():
+            cli.main(words, standalone_mode=False)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let a signal end the server, and no more: then there is a folder to be removed.
+
+    Uvicorn ends at a signal, and sends it once more to whoever handled it before
+    (https://github.com/Kludex/uvicorn, `Server.capture_signals`).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code.co_name == "capture_signals":
+            return
+        if callable(earlier := before[signal.Signals(number)]):
+            earlier(number, frame)
+        elif earlier is signal.SIG_DFL:
+            raise KeyboardInterrupt(number)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _runs_name(path: Path) -> str:

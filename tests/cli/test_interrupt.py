@@ -48,6 +48,17 @@ BEARS_NOT = {
     os.register_at_fork(after_in_parent=bite)
     if not os.fork(): os._exit(0)""",
     "the end of an object": "key = {1}; ref = weakref.ref(key, bite); del key",
+    "a temporary folder": """
+    import shutil, tempfile
+    from farm_merge.cli import interrupt
+    interrupt._PATIENCE_SECONDS = 0
+    tempfile.TemporaryDirectory._rmtree = lambda _, path, **__: (bite(), shutil.rmtree(path))
+    own("""
+    + repr("""
+import tempfile
+with tempfile.TemporaryDirectory(): pass
+""")
+    + ")",
     "a call by SQLite": """
     own('''
 import os, signal, sqlite3
