@@ -30,6 +30,8 @@ __all__ = ["datasette_metadata", "serve_database"]
 
 _MOST_FACET_VALUES = 50
 _HIGHEST_PORT = 65535
+_AGAIN_SECONDS = 0.1
+"""When to look again whether the server listens to signals."""
 
 _SETTINGS = {
     "sql_time_limit_ms": 10_000,
@@ -131,28 +133,28 @@ def serve_database(
 def _ended_by_signals() -> Iterator[None]:
     """Let a signal end the server, and no more: then there is a folder to be removed.
 
-    Uvicorn ends at a signal, and sends it once more to whoever handled it before
+    What is raised while uvicorn starts, it takes for an error of Datasette's, and goes on. When it
+    has ended at a signal, it sends it once more to whoever handled it before
     (https://github.com/Kludex/uvicorn, `Server.capture_signals`).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if frame is not None and frame.f_code.co_name == "capture_signals":
-            return
-        if callable(earlier := before[signal.Signals(number)]):
-            earlier(number, frame)
-        elif earlier is signal.SIG_DFL:
-            raise KeyboardInterrupt(number)
+    def handle(number: int, _: FrameType | None) -> None:
+        serves = signal.getsignal(signal.SIGTERM) is not handle
+        if number == signal.SIGALRM and serves:
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
 
-    for number in before:
-        signal.signal(number, handle)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [(number, signal.signal(number, handle)) for number in numbers]
     try:
         yield
     finally:
-        for number, earlier in before.items():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, earlier in before:
             signal.signal(number, earlier)
 
 
