@@ -31,8 +31,10 @@ _DELICATE = frozenset((
     "weakref",
     f"{_OWN}.publish.lock", f"{_OWN}.publish.workshop",
 ))  # fmt: skip
-_WAITING = frozenset(("_recv", "_wait_for_tstate_lock", "hold", "poll", "select", "wait"))
-"""Functions in which the command waits for others."""
+_WAITING = frozenset((
+    "_recv", "_wait_for_tstate_lock", "hold", "join", "poll", "select", "wait",
+))  # fmt: skip
+"""Functions in which the command waits for others; `join` is that of threads since Python 3.13."""
 
 _CALLED_BY_SQLITE = frozenset(("_by_bytes", "_refuse_attach", "_refuse_modules", "count"))
 

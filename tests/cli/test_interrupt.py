@@ -40,7 +40,7 @@ BEARS_NOT = {
     "the import of a module of ours": "own('import bites')",
     "a lock": """
     class Lock:
-        acquire, release = None, lambda self: print("released")
+        acquire, locked, release = None, None, lambda self: print("released")
         def __enter__(self): bite()
         def __exit__(self, *_): print("let go")
     with threading.Condition(Lock()): print("held")""",
@@ -75,6 +75,11 @@ connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM
 BEARS = {
     "a statement of ours": "own('import os; os.kill(os.getpid(), 2); print(1)')",
     "a lock that is waited for": "print('waits', flush=True); threading.Event().wait()",
+    "a thread that is waited for": """
+    thread = threading.Thread(target=lambda: threading.Event().wait(), daemon=True)
+    thread.start()
+    print("waits", flush=True)
+    thread.join()""",
     "another package, after a while": "print('waits', flush=True)\n    while True: pass",
 }
 
