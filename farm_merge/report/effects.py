@@ -85,7 +85,7 @@ def draw_effects(database: Path) -> Iterator[Chart]:
                 "low:Q",
                 title="index and its 95 % interval",
                 axis=alt.Axis(tickCount=_TICKS),
-                scale=alt.Scale(padding=_MARGIN),
+                scale=alt.Scale(padding=_MARGIN, nice=False),
             ),
             x2="high:Q",
         ),
