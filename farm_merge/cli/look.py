@@ -82,7 +82,7 @@ def list_(
 def info(database: Path, *, form: str) -> None:
     """Show how large a database is, what is in it, where that came from, and its health.
 
-    Damage that SQLite finds counts as a difference.
+    The exit code is 4 if SQLite finds damage.
     """
     from farm_merge.read.listing import describe_database
 
@@ -104,7 +104,7 @@ def info(database: Path, *, form: str) -> None:
 def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, form: str) -> None:
     """Show what files are: schema, simulations, rows by table, status, size, health, fingerprint.
 
-    Files that cannot be merged are left out, as far as the exit code goes.
+    The exit code is 3 if some of the files could not be merged, and 1 if none could.
     """
     described: list[dict[str, Any]] = []
     for source in _inspected(paths, on_duplicate_row):
@@ -190,7 +190,9 @@ def verify(database: Path, shards: tuple[str, ...], *, form: str, **chosen: Any)
 @click.argument("pair", nargs=-1, metavar="[FIRST SECOND]")
 @options.simulations
 @options.where
-@click.option("--grouped", is_flag=True, help="Over repetitions: n, mean, std, and an interval.")
+@click.option(
+    "--grouped", is_flag=True, help="Over repetitions: n, mean, standard deviation, interval."
+)
 @options.groups
 @options.interval
 @options.metrics
@@ -261,7 +263,7 @@ def compare(
     "parameters",
     multiple=True,
     metavar="NAME=VALUE",
-    help="For a :NAME in it; repeatable.",
+    help="The value of :NAME in the statement; repeatable.",
 )
 @options.form
 def sql(

@@ -71,7 +71,7 @@ def _part(_context: click.Context, _option: click.Parameter, text: str | None) -
     type=click.Choice(["processes", "threads", "dask", "mpi"]),
     default="processes",
     show_default=True,
-    help="What spreads the runs.",
+    help="What carries out runs in parallel.",
 )
 @options.scheduler
 @options.on_conflict

@@ -34,6 +34,7 @@ SPECIAL = {
     ("publish", "--format"),
     ("sweep", "--shards"),
     ("merge", "--verify"),
+    ("split", "--by"),
 }
 """Options of one command that are called like something else, for what they are about differs."""
 
