@@ -18,6 +18,9 @@ POINTS ?= 40
 # How many files `make fuzz` mutates.
 COUNT  ?= 20000
 
+# What holds for all inputs, of which `make fuzz` tries more.
+PROPERTIES = tests/merge/test_properties.py tests/merge/test_folders.py tests/merge/write/test_graft.py
+
 # How often `make concurrency` lets everything happen at once.
 RACES  ?= 20
 
@@ -49,7 +52,7 @@ sweep: $(VENV)/installed ## Simulate in parallel, merge, show what came out (SWE
 	$(BIN)/farm-merge report $(OUT) --output $(OUT:.db=.html)
 
 test: $(VENV)/installed-dev ## Run the tests
-	$(BIN)/python -m pytest -n auto $(PYTEST)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
 
 test-floor: ## Run the tests with the oldest versions of all packages that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)/floor
@@ -67,6 +70,7 @@ faults: $(VENV)/installed-dev ## Kill and refuse every command at its calls to t
 
 fuzz: $(VENV)/installed-dev ## Mutate files in their structure and merge them (long; COUNT=20000)
 	$(BIN)/python -m tests.fuzz.harness --count $(COUNT)
+	FARM_MERGE_EXAMPLES=200 $(BIN)/python -m pytest -n auto --dist worksteal $(PROPERTIES)
 
 concurrency: $(VENV)/installed-dev ## Everything at once into one database (long; RACES=20)
 	$(BIN)/python -m tests.concurrency.harness --rounds $(RACES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, requires
 
 from farm_merge.errors import FarmMergeError
 
@@ -27,6 +26,8 @@ def missing_extra(reason: str, extra: str) -> FarmMergeError:
 
 def _packages(extra: str) -> list[str]:
     """Return the packages of an extra with their versions, as they were when we were installed."""
+    from importlib.metadata import PackageNotFoundError, requires  # it is slow, and seldom needed
+
     try:
         lines = requires("farm-merge") or []
     except PackageNotFoundError:

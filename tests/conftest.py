@@ -17,6 +17,9 @@ from farm_merge.sqlite import file_uri, sqlite3
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+EXAMPLES = int(os.environ.get("FARM_MERGE_EXAMPLES", "15"))
+"""How many examples a property that takes whole merges is tried on; `make fuzz` asks for more."""
+
 
 def write_simulation(
     connection: sqlite3.Connection, simulation_id: str, *, steps: int, agents: int, shift: float

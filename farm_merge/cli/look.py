@@ -156,6 +156,7 @@ def _inspection_rows(source: dict[str, Any]) -> Iterator[list[Any]]:
 @options.equal_files
 @options.on_duplicate_row
 @options.on_orphan_rows
+@options.jobs
 @options.form
 def verify(database: Path, shards: tuple[str, ...], *, form: str, **chosen: Any) -> None:
     """Check that an experiment database holds what was merged into it.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import FarmMergeError, OutputError, ShardError
+from farm_merge.health import examining
 from farm_merge.merge.inputs.file import look_into
 from farm_merge.merge.inputs.find import Found, find_inputs, require_some
 from farm_merge.merge.inputs.inspect import inspect_file
@@ -34,6 +35,7 @@ from farm_merge.merge.write.compare import side_by_side
 from farm_merge.progress import counting
 from farm_merge.publish import read_output, require_usable
 from farm_merge.sqlite import quoted, sqlite3
+from farm_merge.workers import WorkerDiedError, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -80,6 +82,7 @@ def audit(
     equal_files: EqualFiles | None = None,
     on_duplicate_row: OnDuplicateRow = "error",
     on_orphan_rows: OnOrphanRows = "keep",
+    jobs: int | None = None,
     progress: ReportCount | bool | None = None,
 ) -> Audit:
     """Check an experiment database: its health, its references, its ledger, and its content.
@@ -97,6 +100,7 @@ def audit(
         equal_files: What files with equal bytes were taken for, as for `merge_shards`.
         on_duplicate_row: Which of several rows with one key was carried.
         on_orphan_rows: What became of rows that belong to none of several simulations.
+        jobs: Files that are compared at once; one a core by default.
         progress: Called with the number of shards compared, and of all; True draws a bar.
 
     Raises:
@@ -114,6 +118,7 @@ def audit(
         equal_files=equal_files,
         on_duplicate_row=on_duplicate_row,
         on_orphan_rows=on_orphan_rows,
+        jobs=jobs,
     )
     rules = Rules(options)
     if not output.exists():
@@ -133,6 +138,12 @@ def audit(
             compared, differences = _compare(before, found.files, rules, options, report)
     except sqlite3.DatabaseError as exc:
         raise OutputError(f"damaged, SQLite cannot read it ({exc})", path=output) from exc
+    except WorkerDiedError as exc:
+        raise OutputError(
+            "a process that was comparing files was killed, perhaps for want of memory",
+            path=output,
+            remedy="verify again, with fewer `jobs=`",
+        ) from exc
     return Audit(
         output,
         len(before.simulation_ids),
@@ -157,31 +168,30 @@ def _check(output: Output) -> tuple[int, list[str], list[str]]:
     """Return how many simulations were counted against the ledger, problems, and notes."""
     ids = output.simulation_ids
     entries = expected_rows(output.ledger)
-    with read_output(output.path) as connection:
-        problems = [*_damage(connection)]
+    with (
+        examining(lambda: read_output(output.path), "integrity_check") as findings,
+        read_output(output.path) as connection,
+    ):
+        problems: list[str] = []
         for simulation_id in sorted(ids & entries.keys()):
             problems += _miscounted(connection, simulation_id, entries[simulation_id])
         problems += [
             f"simulation {simulation_id!r}: in the ledger, but not there"
             for simulation_id in entries.keys() - ids
         ]
-        notes = [*_dangling(connection), *doubles(output, ())]
+        found = findings()
+    # A merge keeps rows that refer to what does not exist as they were.
+    notes = [
+        *(
+            f"{table}: {number:,} rows refer to rows that {parent} does not have"
+            for (table, parent), number in found.dangling.items()
+        ),
+        *doubles(output, ()),
+    ]
     if unmerged := ids - entries.keys():
         notes.append(f"{len(unmerged):,} simulations were written here, and never merged")
-    return len(ids & entries.keys()), problems, notes
-
-
-def _damage(connection: sqlite3.Connection) -> Iterator[str]:
-    for (verdict,) in connection.execute("PRAGMA main.integrity_check"):
-        if verdict != "ok":
-            yield f"damaged; SQLite's integrity_check reports: {verdict}"
-
-
-def _dangling(connection: sqlite3.Connection) -> Iterator[str]:
-    """Count the rows that refer to rows which do not exist; a merge keeps them as they were."""
-    rows = connection.execute("PRAGMA main.foreign_key_check")
-    for (table, parent), number in Counter((table, parent) for table, _, parent, _ in rows).items():
-        yield f"{table}: {number:,} rows refer to rows that {parent} does not have"
+    damage = [f"damaged; SQLite's integrity_check reports: {it}" for it in found.damage]
+    return len(ids & entries.keys()), [*damage, *problems], notes
 
 
 def _miscounted(
@@ -208,28 +218,43 @@ def _compare(
     options: Options,
     report: ReportCount,
 ) -> tuple[int, list[str]]:
-    """Compare shards with the output, one by one; return how many simulations, and the problems."""
+    """Compare shards with the output; return how many simulations were, and the problems."""
+
+    def compare(number: int) -> tuple[int, list[str]]:
+        with TemporaryDirectory(prefix="farm-merge-") as folder:
+            return _compare_one(output, paths[number], paths, rules, options, Path(folder))
+
     compared, problems = 0, []
-    with TemporaryDirectory(prefix="farm-merge-") as name:
-        folder = Path(name)
-        for number, path in enumerate(paths, start=1):
-            try:
-                source, alone = _inspected(output, path, paths, rules, options, folder)
-            except FarmMergeError as exc:
-                problems.append(str(exc))
-                continue
-            for simulation in source.simulations:
-                simulation_id = simulation.simulation_id
-                compared += 1
-                if simulation_id not in output.simulation_ids:
-                    problems.append(f"{path} [{simulation_id}]: not in {output.path}")
-                elif differing := _differing(output, source, simulation_id, folder, alone=alone):
-                    problems.append(
-                        f"{path} [{simulation_id}]: differs from {output.path} in"
-                        f" {', '.join(differing)}"
-                    )
-            report(number, len(paths))
+    with closing(Workers(options.workers).run(compare, len(paths))) as results:
+        for number, future in results:
+            count, found = future.result()
+            compared += count
+            problems += found
+            report(number + 1, len(paths))
     return compared, problems
+
+
+def _compare_one(
+    output: Output,
+    path: Path,
+    paths: tuple[Path, ...],
+    rules: Rules,
+    options: Options,
+    folder: Path,
+) -> tuple[int, list[str]]:
+    try:
+        source, alone = _inspected(output, path, paths, rules, options, folder)
+    except FarmMergeError as exc:
+        return 0, [str(exc)]
+    problems = []
+    for simulation in source.simulations:
+        simulation_id = simulation.simulation_id
+        if simulation_id not in output.simulation_ids:
+            problems.append(f"{path} [{simulation_id}]: not in {output.path}")
+        elif differing := _differing(output, source, simulation_id, folder, alone=alone):
+            tables = ", ".join(differing)
+            problems.append(f"{path} [{simulation_id}]: differs from {output.path} in {tables}")
+    return len(source.simulations), problems
 
 
 def _inspected(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import DamagedGraftError
+from farm_merge.merge.inputs.file import has_graftable_pages
 from farm_merge.merge.inputs.find import find_inputs
 from farm_merge.merge.inputs.survey import survey
 from farm_merge.merge.ledger import recall
@@ -23,13 +25,12 @@ from farm_merge.merge.plan.rules import Rules
 from farm_merge.merge.write.archive import archive_inputs, archived_before, finish_moves
 from farm_merge.merge.write.compare import ContentComparison
 from farm_merge.merge.write.fit import fitting_target, without_idle_tables
-from farm_merge.merge.write.graft import may_be_grafted
 from farm_merge.merge.write.report import MergeReport
-from farm_merge.merge.write.write import write_plan
+from farm_merge.merge.write.write import is_worth_pages, write_plan
 from farm_merge.publish import left_by_others, locked, require_experiment, workshop, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from os import PathLike
 
     from farm_merge.merge.inputs.file import InputFile
@@ -94,6 +95,12 @@ def _plan_and_write(
     return plan, write_plan(plan, options, folder, report)
 
 
+def _sizes(paths: Iterable[Path]) -> Iterator[int]:
+    for path in paths:
+        with suppress(OSError):  # the inspection finds out
+            yield path.stat().st_size
+
+
 def make_plan(
     paths: Sequence[str | PathLike[str]],
     output: Path,
@@ -129,9 +136,10 @@ def make_plan(
     # Inspect: what is in the others?
     may_wait = briefly and options.simulation_id is None
     may_wait &= before.is_new or options.engine == "graft"
+    may_wait = may_wait and is_worth_pages(options.engine, _sizes(unknown))
 
     def is_brief(file: InputFile) -> bool:
-        return may_wait and may_be_grafted(file, options.engine)
+        return may_wait and has_graftable_pages(file)
 
     surveyed = survey(unknown, is_brief, options, folder, report)
     surveyed.read_whole(needed_whole(surveyed.sources, before))

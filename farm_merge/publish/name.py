@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from urllib.parse import quote
 
 __all__ = ["file_name"]
@@ -24,6 +23,8 @@ def file_name(name: str, safe: str = " ") -> str:
     if encoded in {".", ".."}:
         encoded = encoded.replace(".", "%2E")
     if len(encoded) > _LONGEST_NAME_BYTES:
+        import hashlib  # it is slow, and seldom needed
+
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
         encoded = f"{encoded[: _LONGEST_NAME_BYTES - 17]}-{digest}"
     return encoded

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farm_merge.health import Findings, examining
 from farm_merge.read.open import reading, reading_rows
 from farm_merge.read.shapes import STEPS, is_agentfarms, read_shapes
 from farm_merge.read.sizes import table_sizes
@@ -104,7 +105,10 @@ def describe_database(database: str | PathLike[str], *, check: bool = True) -> d
     from farm_merge.merge.ledger import summarize_ledger  # NumPy comes with it
 
     path = Path(database)
-    with reading_rows(path) as db:
+    checked = (
+        examining(lambda: reading(path), "quick_check") if check else nullcontext(_no_findings)
+    )
+    with checked as findings, reading_rows(path) as db:
         rows = {table: db.table(table).count for table in table_names(db.conn)}
         experiments = {
             row.pop("experiment_id"): row
@@ -117,21 +121,20 @@ def describe_database(database: str | PathLike[str], *, check: bool = True) -> d
         statuses = db.execute(
             f"SELECT coalesce({STATUS}, 'unknown'), count(*) FROM simulations GROUP BY 1 ORDER BY 1"
         )
-        facts = {
+        sizes = table_sizes(path) if check else {}
+        return {
             "path": str(path),
             "size_bytes": path.stat().st_size,
             "free_bytes": _pragma(db.conn, "freelist_count") * _pragma(db.conn, "page_size"),
-            "tables": {},
+            "tables": {
+                table: {"rows": number, "size_bytes": sizes.get(table)}
+                for table, number in rows.items()
+            },
             "experiments": experiments,
             "statuses": dict(statuses.fetchall()),
             "ledger": summarize_ledger(db.conn),
-            "problems": list(_problems(db.conn)) if check else [],
+            "problems": list(_problems(findings())),
         }
-    sizes = table_sizes(path) if check else {}
-    facts["tables"] = {
-        table: {"rows": number, "size_bytes": sizes.get(table)} for table, number in rows.items()
-    }
-    return facts
 
 
 def shortened(text: str, limit: int = 60) -> str:
@@ -202,12 +205,11 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(value)
 
 
-def _problems(connection: sqlite3.Connection) -> Iterator[str]:
-    verdicts = [text for (text,) in connection.execute("PRAGMA quick_check")]
-    if verdicts != ["ok"]:
-        yield from verdicts
-    unmatched = Counter(
-        (table, parent) for table, _, parent, _ in connection.execute("PRAGMA foreign_key_check")
-    )
-    for (table, parent), rows in unmatched.items():
+def _no_findings() -> Findings:
+    return Findings((), {})
+
+
+def _problems(findings: Findings) -> Iterator[str]:
+    yield from findings.damage
+    for (table, parent), rows in findings.dangling.items():
         yield f"{rows:,} rows of {table} refer to rows that {parent} does not have"

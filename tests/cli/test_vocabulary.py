@@ -26,7 +26,7 @@ PRINTS = {"archive", "compare", "describe", "digest", "info", "inspect", "list",
 SELECTS = {"compare", "digest", "export", "list", "remove", "report"}
 """What is about some of the simulations of a database."""
 
-WORKS = {"export", "merge", "sweep"}
+WORKS = {"export", "merge", "sweep", "verify"}
 """What is done by several processes."""
 
 SPECIAL = {

@@ -27,7 +27,7 @@ from unittest.mock import patch
 
 from farm_merge.errors import FarmMergeError
 from farm_merge.merge import merge_shards
-from farm_merge.merge.write import load
+from farm_merge.merge.write import load, write
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import file_uri, sqlite3
 from tests import trust
@@ -86,7 +86,10 @@ def run(number: int, bases: list[Path], folder: Path) -> tuple[str, list[str]]:
         try:
             if way == "append":
                 merge_shards([inputs.pop(0)], output, **options)
-            with patch.object(load, "_WHOLE_BYTES", whole):
+            with (
+                patch.object(load, "_WHOLE_BYTES", whole),
+                patch.object(write, "_LITTLE_BYTES", 0),
+            ):
                 report = merge_shards(
                     inputs, output, on_bad_shard="skip", on_conflict="skip", include_running=True,
                     **options,

@@ -342,7 +342,7 @@ class Promises:
         self, place, three, tmp_path
     ):
         before = place.output if self.has_output else None
-        killed = kill_at_steps(tmp_path / "killed", three, before, 16, engine=self.engine)
+        killed = kill_at_steps(tmp_path / "killed", three, before, 8, engine=self.engine)
         held = len(place.held)
         place.merge(*three)
         whole = content_of(place.output)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import closing
+from importlib import import_module
 
 import pytest
 
@@ -244,3 +247,11 @@ def test_wide_tables_of_a_joined_simulation_are_compared(tmp_path):
     query(tmp_path / "exp.db", "UPDATE wide SET c1499 = 1.0 WHERE c0 = 2")
     (problem,) = audit(tmp_path / "exp.db", sources).problems
     assert "rank_2.db [run]: differs" in problem
+
+
+def test_a_comparison_that_is_killed_is_no_verdict(merged, monkeypatch):
+    output, sources = merged
+    module = import_module("farm_merge.merge.audit")
+    monkeypatch.setattr(module, "_compare_one", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(OutputError, match=r"comparing files was killed.*fewer jobs"):
+        audit(output, sources, jobs=2)

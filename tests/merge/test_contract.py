@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from farm_merge.merge.write import write
 from tests.merge.contract import ExistingOutputPromises, NewOutputPromises
 
 
@@ -17,6 +20,10 @@ class TestPack(NewOutputPromises):
 
     engine = "auto"
     copies_pages = True
+
+    @pytest.fixture(autouse=True)
+    def _take_pages_of_little(self, monkeypatch):
+        monkeypatch.setattr(write, "_LITTLE_BYTES", 0)
 
 
 class TestAttach(NewOutputPromises):

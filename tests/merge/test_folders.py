@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from farm_merge.errors import ConflictError, FarmMergeError, ShardError
 from farm_merge.merge import MergeReport, merge_shards, plan_merge
 from farm_merge.sqlite import sqlite3
-from tests.conftest import query, write_shard
+from tests.conftest import EXAMPLES, query, write_shard
 from tests.merge.checks import ids, merge_checked, require_sound
 
 FILES = int(os.environ.get("FARM_MERGE_FILES", "400"))
 SETTINGS = settings(
-    max_examples=int(os.environ.get("FARM_MERGE_EXAMPLES", "15")),
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

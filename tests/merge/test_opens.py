@@ -53,7 +53,7 @@ def opens(shard, output, engine="auto"):
 
 def test_a_shard_that_is_grafted_is_opened_four_times(make_shard, tmp_path):
     """A look at its header and lock, two connections, and once to be read."""
-    assert opens(make_shard("a", steps=3000), tmp_path / "exp.db") == (2, 2)
+    assert opens(make_shard("a"), tmp_path / "exp.db", "graft") == (2, 2)
 
 
 @pytest.mark.parametrize("engine", ["auto", "attach"])

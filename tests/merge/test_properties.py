@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from farm_merge.merge import Action, audit, merge_shards
 from farm_merge.sqlite import sqlite3
-from tests.conftest import query
+from tests.conftest import EXAMPLES, query
 
 SETTINGS = settings(
-    max_examples=60,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -11,7 +11,7 @@ from tests.read.conftest import four_runs
 __all__ = ["experiment", "four_runs"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def experiment(tmp_path_factory):
     """A small sweep, one run of which failed, with a name that a page must not take for markup."""
     folder = tmp_path_factory.mktemp("report")

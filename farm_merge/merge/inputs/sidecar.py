@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import json
 import math
-import tomllib
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +127,8 @@ def _parsed(path: Path) -> Any:
     if path.suffix.lower() == ".json":
         return json.loads(text)
     if path.suffix.lower() == ".toml":
+        import tomllib
+
         return tomllib.loads(text)
     from ruamel.yaml import YAML
 

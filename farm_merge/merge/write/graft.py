@@ -27,7 +27,7 @@ from farm_merge.merge.write.load import ReadBuffer, read_roots
 from farm_merge.merge.write.load import load as load_shard
 from farm_merge.merge.write.pack import may_be_packed, packed
 from farm_merge.merge.write.registry import register
-from farm_merge.merge.write.rewrite import rewritten
+from farm_merge.merge.write.rewrite import DEFAULT_PAGE_SIZE, rewritten
 from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import attached, connect, file_uri, transaction
 from farm_merge.workers import WorkerDiedError, Workers
@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.write.registry import ExperimentFields
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["DEFAULT_PAGE_SIZE", "Graft", "Grafted", "may_be_grafted", "register_grafted"]
-
-DEFAULT_PAGE_SIZE = 4096
+__all__ = ["Graft", "Grafted", "register_grafted"]
 
 _METADATA = "metadata.db"
 
@@ -58,11 +56,6 @@ _SMALLEST_BYTES = 256 << 10
 
 _PACK_BYTES = 4 << 20
 """So much of smaller shards is copied into one first."""
-
-
-def may_be_grafted(file: InputFile, engine: Engine) -> bool:
-    """Return whether a file is of a form whose pages are copied."""
-    return engine != "attach" and has_graftable_pages(file)
 
 
 @dataclass(slots=True)
@@ -225,7 +218,7 @@ class Graft:
         if self._is_small(source):
             return may_be_packed(source)
         same_size = source.file.header.page_size == page_size
-        return same_size and may_be_grafted(source.file, self._engine)
+        return same_size and has_graftable_pages(source.file)
 
     def _is_small(self, source: Input) -> bool:
         """Return whether a shard is copied into a larger one first."""

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from farm_merge.merge.tables.definition import TableDefinition
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["as_shard", "passing_file", "rewritten", "try_rewriting"]
+__all__ = ["DEFAULT_PAGE_SIZE", "as_shard", "passing_file", "rewritten", "try_rewriting"]
+
+DEFAULT_PAGE_SIZE = 4096
+"""SQLite's own, which a shard has that is written here."""
 
 _VERBS = {"first": "INSERT OR IGNORE", "last": "INSERT OR REPLACE"}
 

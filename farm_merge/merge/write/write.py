@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import DamagedGraftError, OutputError, ShardError
@@ -15,25 +15,28 @@ from farm_merge.merge.options import Progress
 from farm_merge.merge.plan.plan import Action, LeftOut, SimulationPlan, unmergeable
 from farm_merge.merge.tables.changes import change
 from farm_merge.merge.tables.digest import content_digest
-from farm_merge.merge.write.append import Addition, appending
 from farm_merge.merge.write.attach import copy_simulation
 from farm_merge.merge.write.blame import blaming
 from farm_merge.merge.write.check import check_new_output, require_same_as_inputs
-from farm_merge.merge.write.graft import DEFAULT_PAGE_SIZE, Graft, register_grafted
 from farm_merge.merge.write.registry import ExperimentFields
-from farm_merge.merge.write.rewrite import as_shard
+from farm_merge.merge.write.rewrite import DEFAULT_PAGE_SIZE, as_shard
 from farm_merge.publish import building, existing_output, new_output, settle_output
 from farm_merge.schema import EXPERIMENT_MARK, create_schema, mark_as_experiment
 from farm_merge.sqlite import attached, sqlite3, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from farm_merge.merge.options import Options, ReportProgress
+    from farm_merge.merge.options import Engine, Options, ReportProgress
     from farm_merge.merge.plan.plan import Plan
+    from farm_merge.merge.write.append import Addition
 
-__all__ = ["Written", "write_plan"]
+__all__ = ["Written", "is_worth_pages", "write_plan"]
+
+_LITTLE_BYTES = 1 << 20
+"""Inputs of fewer bytes in all are copied row by row: NumPy alone takes longer to start."""
 
 
 @dataclass(slots=True)
@@ -86,6 +89,18 @@ def write_plan(plan: Plan, options: Options, folder: Path, report: ReportProgres
     return writer.written
 
 
+def is_worth_pages(engine: Engine, sizes: Iterable[float]) -> bool:
+    """Return whether pages are copied into a new output where they can be.
+
+    Args:
+        engine: What the user decided.
+        sizes: Of the inputs, in bytes.
+    """
+    if engine != "auto":
+        return engine == "graft"
+    return any(total >= _LITTLE_BYTES for total in accumulate(sizes))
+
+
 class _Writer:
     """Writes simulations, and keeps what became of them."""
 
@@ -113,7 +128,7 @@ class _Writer:
             return
         new = [planned for planned in to_copy if planned.outcome.action is Action.COPY]
         wanted = new and self._options.engine == "graft"
-        with appending(output, self._folder) if wanted else nullcontext() as addition:
+        with self._appending() if wanted else nullcontext() as addition:
             with existing_output(output) as connection:
                 with transaction(connection, "IMMEDIATE"):
                     mark_as_experiment(connection)  # it was made before there was a mark
@@ -127,6 +142,11 @@ class _Writer:
         if to_copy:
             with existing_output(output) as connection:
                 self._copy(connection, to_copy)
+
+    def _appending(self) -> AbstractContextManager[Addition | None]:
+        from farm_merge.merge.write.append import appending
+
+        return appending(self._plan.output.path, self._folder)
 
     def _appends(self, step: Callable[[], None]) -> bool:
         """Take a step of appending pages; return whether the way goes on."""
@@ -174,20 +194,15 @@ class _Writer:
     def _fill(self, partial: Path, simulations: Sequence[SimulationPlan]) -> None:
         """Graft what can be grafted and register it, and copy the rest."""
         to_copy = list(simulations)
-        if self._options.engine != "attach":
+        if is_worth_pages(self._options.engine, map(_share, simulations)):
             to_copy = self._graft(partial, simulations)
         grafted = list(self.written.simulations)
         with (
             _suspecting_pages() if grafted else nullcontext(),
             building(partial) as connection,
         ):
-            register_grafted(connection, grafted, self._experiment, self._folder)
-            if self._options.verify == "content":
-                require_same_as_inputs(connection, grafted, self._plan.target, self._folder)
-                with transaction(connection):
-                    for simulation_id in {planned.simulation_id for planned in grafted}:
-                        digest = content_digest(connection, simulation_id)
-                        keep_digest(connection, simulation_id, digest)
+            if grafted:
+                self._register(connection, grafted)
             self._copy(connection, to_copy)
 
     def _create(self, partial: Path) -> None:
@@ -202,6 +217,8 @@ class _Writer:
 
     def _graft(self, partial: Path, simulations: Sequence[SimulationPlan]) -> list[SimulationPlan]:
         """Write what can be grafted; return what has to be copied row by row."""
+        from farm_merge.merge.write.graft import Graft
+
         options = self._options
         graft = Graft(partial, self._plan.target, self._folder, options.engine, options.workers)
         grafted = graft.run(simulations, self._advance_by_simulation)
@@ -210,6 +227,17 @@ class _Writer:
         if grafted.damaged and options.on_bad_shard == "stop":
             raise self._unmergeable(grafted.to_copy)
         return grafted.to_copy
+
+    def _register(self, connection: sqlite3.Connection, grafted: list[SimulationPlan]) -> None:
+        from farm_merge.merge.write.graft import register_grafted
+
+        register_grafted(connection, grafted, self._experiment, self._folder)
+        if self._options.verify == "content":
+            require_same_as_inputs(connection, grafted, self._plan.target, self._folder)
+            with transaction(connection):
+                for simulation_id in {planned.simulation_id for planned in grafted}:
+                    digest = content_digest(connection, simulation_id)
+                    keep_digest(connection, simulation_id, digest)
 
     def _copy(self, connection: sqlite3.Connection, simulations: Sequence[SimulationPlan]) -> None:
         """Copy simulations row by row; an input that changed or went is left out."""

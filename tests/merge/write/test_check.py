@@ -302,7 +302,7 @@ def test_a_full_disk_is_not_damage_of_pages(shards, tmp_path, monkeypatch, messa
     def full(*_):
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(write, "register_grafted", full)
+    monkeypatch.setattr(graft, "register_grafted", full)
     with pytest.raises(OutputError, match=r"exp\.db: cannot be written \(database or disk is full"):
         merged_with(messages, shards, tmp_path / "exp.db")
     assert not any("row by row" in message for message in messages)

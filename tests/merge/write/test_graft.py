@@ -18,12 +18,12 @@ from farm_merge.merge.pages.join import GrowingFile
 from farm_merge.merge.write import load, write
 from farm_merge.schema import create_schema
 from farm_merge.sqlite import sqlite3
-from tests.conftest import content, query, union, vacuumed
+from tests.conftest import EXAMPLES, content, query, union, vacuumed
 from tests.merge.eras import write as write_database
 from tests.merge.eras import write_era
 
 SETTINGS = settings(
-    max_examples=40,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[
         HealthCheck.too_slow,

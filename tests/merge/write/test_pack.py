@@ -6,14 +6,15 @@ import pytest
 
 from farm_merge.errors import ShardError
 from farm_merge.merge import merge_shards
-from farm_merge.merge.write import graft, pack
+from farm_merge.merge.write import graft, pack, write
 from tests.conftest import content, query, union
 from tests.merge.damage import swap
 from tests.merge.pages.raw import Raw
 
 
 @pytest.fixture
-def shards(make_shard):
+def shards(make_shard, monkeypatch):
+    monkeypatch.setattr(write, "_LITTLE_BYTES", 0)  # they are few
     return [make_shard(f"s{number}", steps=3 + number) for number in range(8)]
 
 

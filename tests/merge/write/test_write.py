@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
 
 from farm_merge.errors import OutputError
 from farm_merge.merge import merge_shards
-from farm_merge.merge.write import attach, write
+from farm_merge.merge.write import attach, graft, write
 from farm_merge.sqlite import connect, file_uri
 from tests.conftest import content, query, union
 from tests.merge.checks import ids
@@ -17,14 +19,14 @@ from tests.merge.eras import write_era
 
 def test_rows_that_pages_lost_are_noticed_and_come_by_rows(make_shard, tmp_path, monkeypatch):
     """As if a leaf had gone on its way: the check counts, and all begins anew row by row."""
-    honest, events = write.register_grafted, []
+    honest, events = graft.register_grafted, []
 
     def lossy(connection, grafted, *others):
         honest(connection, grafted, *others)
         if grafted:
             connection.execute("DELETE FROM agent_states WHERE step_number = 3")
 
-    monkeypatch.setattr(write, "register_grafted", lossy)
+    monkeypatch.setattr(graft, "register_grafted", lossy)
     shards = [make_shard("a"), make_shard("b")]
     output = tmp_path / "out" / "exp.db"
     merge_shards(shards, output, engine="graft", progress=events.append)
@@ -37,13 +39,13 @@ def test_rows_that_pages_lost_are_noticed_and_come_by_rows(make_shard, tmp_path,
 def test_a_value_that_pages_changed_is_noticed_where_content_is_verified(
     make_shard, tmp_path, monkeypatch
 ):
-    honest = write.register_grafted
+    honest = graft.register_grafted
 
     def dishonest(connection, grafted, *others):
         honest(connection, grafted, *others)
         connection.execute("UPDATE agents SET position_x = position_x + 1")
 
-    monkeypatch.setattr(write, "register_grafted", dishonest)
+    monkeypatch.setattr(graft, "register_grafted", dishonest)
     events = []
     shard, output = make_shard("a"), tmp_path / "exp.db"
     merge_shards([shard], output, engine="graft", verify="content", progress=events.append)
@@ -132,3 +134,24 @@ def test_a_shard_that_is_left_for_rows_is_counted_first(make_shard, tmp_path):
     report = merge_shards([first, other], output)
     assert content(output) == union(first, other)
     assert report.rows == sum(map(len, content(output).values()))
+
+
+def test_little_is_copied_row_by_row_without_numpy(make_shard, tmp_path):
+    """NumPy would take longer to start than all else that a merge of so little does."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys\n"
+            "from farm_merge.merge import merge_shards\n"
+            "merge_shards(sys.argv[1:2], sys.argv[2])\n"
+            "print('numpy' in sys.modules)",
+            make_shard("a"),
+            tmp_path / "exp.db",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
+    assert content(tmp_path / "exp.db") == content(tmp_path / "shards" / "a.db")
