@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,7 +105,10 @@ def test_an_experiment_is_a_database_of_sqlite_utils(tmp_path, monkeypatch, caps
 
 def test_mesa_is_recorded_in_the_ways_that_are_shown(tmp_path, monkeypatch):
     pytest.importorskip("mesa")
+    from tests.mesa.models import Walkers
+
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "my_model", SimpleNamespace(MyModel=Walkers))
     names = {"__name__": "__main__"}
     exec(block("mesa.md", "import record"), names)
     exec(block("mesa.md", "Recorder").replace("100_000", "300"), names)
