@@ -93,10 +93,11 @@ $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
-bench: $(VENV)/installed-bench ## Time merging side by side with the peers (SIZE=S|L ROUNDS=5)
+bench: $(VENV)/installed-bench ## Time merging and exporting side by side with the peers (SIZE=S|L ROUNDS=5)
 	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS)
 	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS) --kind legacy
 	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS) --kind append
+	$(BIN)/python benchmarks/export.py --size $(SIZE) --rounds $(ROUNDS)
 	$(BIN)/python benchmarks/plot.py
 
 check: $(VENV)/installed-dev ## Lint, check types and layers

@@ -32,6 +32,7 @@ APPENDED = {"S": (100, 40), "L": (400, 1)}
 """Shards in the database, and shards that come."""
 APPENDING = ["cp", "farm_merge", "farm_merge_graft", "farm_merge_unverified", "attach_plain",
              "attach_tuned"]  # fmt: skip
+LEGACY_ONLY = {"attach_agentfarm"}
 SLOW = {"pandas", "sqlite_utils", "dump", "duckdb"}
 """Run once at L: they take minutes, and their spread decides nothing."""
 
@@ -49,7 +50,8 @@ def main() -> None:
     parser.add_argument("contenders", nargs="*")
     arguments = parser.parse_args()
     is_append = arguments.kind == "append"
-    contenders = arguments.contenders or (APPENDING if is_append else list(CONTENDERS))
+    fresh = [name for name in CONTENDERS if arguments.kind == "legacy" or name not in LEGACY_ONLY]
+    contenders = arguments.contenders or (APPENDING if is_append else fresh)
     base = None
     if is_append:
         held, coming = APPENDED[arguments.size]

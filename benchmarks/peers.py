@@ -1,6 +1,7 @@
 """What people use today to merge SQLite files, each as a function of the inputs and the output.
 
-Every one writes today's schema, with the columns that the inputs have. None of them verifies.
+Every one writes today's schema, with the columns that the inputs have, but for the one that keeps
+AgentFarm's. None of them verifies.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from data import LEGACY_SCHEMA
+
 from farm_merge.publish import sync
 from farm_merge.schema import DATA_TABLES, ddl
 from farm_merge.sqlite import sqlite3
@@ -22,7 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from duckdb import DuckDBPyConnection
+
 TABLES = ("simulations", *DATA_TABLES)
+NUMBERED = {
+    "resource_states": "id",
+    "agent_actions": "action_id",
+    "health_incidents": "incident_id",
+    "simulation_config": "config_id",
+}
+"""Keys of AgentFarm's tables that are the rowid, and start anew in every file."""
 
 
 def farm_merge(shards: list[Path], output: Path) -> None:
@@ -98,14 +110,26 @@ def attach_tuned(shards: list[Path], output: Path) -> None:
     sync(output)
 
 
+def attach_agentfarm(files: list[Path], output: Path) -> None:
+    """The script of a lab that keeps AgentFarm's tables and indexes: rows get new numbers."""
+    with closing(sqlite3.connect(str(output))) as connection:
+        connection.executescript(LEGACY_SCHEMA)
+        for file in files:
+            connection.execute("ATTACH DATABASE ? AS file", (str(file),))
+            for table in TABLES:
+                found = connection.execute(f"PRAGMA file.table_info({table})")
+                columns = ", ".join(row[1] for row in found if row[1] != NUMBERED.get(table))
+                connection.execute(
+                    f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM file.{table}"
+                )
+            connection.commit()
+            connection.execute("DETACH DATABASE file")
+
+
 def duckdb(shards: list[Path], output: Path) -> None:
     """DuckDB's extension for SQLite."""
-    import duckdb as engine
-
     _make(output)
-    connection = engine.connect()
-    extension = files("duckdb_extension_sqlite_scanner") / "extensions" / f"v{engine.__version__}"
-    connection.execute(f"LOAD '{extension / 'sqlite_scanner.duckdb_extension'}'")
+    connection = sqlite_scanner()
     connection.execute(f"ATTACH '{output}' AS out (TYPE sqlite)")
     with closing(sqlite3.connect(str(shards[0]))) as first:
         columns = {
@@ -121,6 +145,16 @@ def duckdb(shards: list[Path], output: Path) -> None:
             )
         connection.execute("DETACH shard")
     connection.close()
+
+
+def sqlite_scanner() -> DuckDBPyConnection:
+    """Return a connection of DuckDB with its extension for SQLite."""
+    import duckdb as engine
+
+    connection = engine.connect()
+    extension = files("duckdb_extension_sqlite_scanner") / "extensions" / f"v{engine.__version__}"
+    connection.execute(f"LOAD '{extension / 'sqlite_scanner.duckdb_extension'}'")
+    return connection
 
 
 def pandas(shards: list[Path], output: Path) -> None:
@@ -173,6 +207,7 @@ CONTENDERS: dict[str, Callable[[list[Path], Path], None]] = {
         farm_merge_attach,
         attach_plain,
         attach_tuned,
+        attach_agentfarm,
         duckdb,
         pandas,
         sqlite_utils,

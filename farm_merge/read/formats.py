@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import math
 from contextlib import closing, contextmanager
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from farm_merge.errors import require_choice
 from farm_merge.extras import missing_extra
 from farm_merge.merge.tables.definition import affinity
+from farm_merge.read.csv_rows import NullWordError, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,10 +37,11 @@ __all__ = [
 Format = Literal["csv", "json", "jsonl", "parquet"]
 Compression = Literal["none", "gz", "zst"]
 
-BATCH_ROWS = 20_000
-"""Rows that are in memory at once."""
+BATCH_ROWS = 500
+"""Rows that are in memory as objects of Python at once; what is made of few is still in the
+processor's cache when it is needed."""
 
-_ROW_GROUP_ROWS = 200_000
+_ROW_GROUP_ROWS = 50_000
 
 
 class ColumnTypeError(Exception):
@@ -55,18 +56,6 @@ class ColumnTypeError(Exception):
         super().__init__(column, reason)
         self.column = column
         self.reason = reason
-
-
-class NullWordError(Exception):
-    """A text is what NULL is called in CSV.
-
-    Attributes:
-        column: The name of the column.
-    """
-
-    def __init__(self, column: str) -> None:
-        super().__init__(column)
-        self.column = column
 
 
 def require_format(format: Format, compression: Compression) -> None:  # noqa: A002
@@ -117,7 +106,7 @@ def write_rows(
     names = [name for name, _ in columns]
     with _text(path, compression) as file:
         if format == "csv":
-            return _write_csv(file, names, batches, null)
+            return write_csv(file, names, batches, null)
         return _write_json(file, names, batches, is_array=format == "json")
 
 
@@ -134,35 +123,6 @@ def _text(path: Path, compression: Compression) -> Iterator[IO[str]]:
     else:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file
-
-
-def _write_csv(file: IO[str], names: list[str], batches: Batches, null: str) -> int:
-    rows = 0
-    writer = csv.writer(file)
-    writer.writerow(names)
-    for batch in batches:
-        if null:
-            writer.writerows(_with_null(names, row, null) for row in batch)
-        else:
-            holds_bytes = any(bytes in set(map(type, row)) for row in batch)
-            writer.writerows((tuple(map(_plain, row)) for row in batch) if holds_bytes else batch)
-        rows += len(batch)
-    return rows
-
-
-def _with_null(names: list[str], row: Sequence[Any], null: str) -> list[object]:
-    """Return a row with a word for NULL.
-
-    Raises:
-        NullWordError: If a text is that word.
-    """
-    if null in row:
-        raise NullWordError(names[row.index(null)])
-    return [null if value is None else _plain(value) for value in row]
-
-
-def _plain(value: object) -> object:
-    return value.hex() if isinstance(value, bytes) else value
 
 
 def _write_json(
@@ -203,9 +163,13 @@ def _write_parquet(
     import pyarrow.parquet as pq
 
     schema = pa.schema([(name, _arrow_type(declared)) for name, declared in columns])
+    # Numbers seldom repeat, so that a dictionary of them costs time and saves nothing.
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
     rows = 0
     batches = iter(batches)
-    with closing(pq.ParquetWriter(path, schema, compression="zstd", version="2.6")) as writer:
+    with closing(
+        pq.ParquetWriter(path, schema, compression="zstd", version="2.6", use_dictionary=texts)
+    ) as writer:
         # Row groups of some size read fast; batches are small, so that memory stays flat.
         while group := list(islice(batches, _ROW_GROUP_ROWS // BATCH_ROWS)):
             arrays = [_arrow_batch(schema, batch) for batch in group]
@@ -236,23 +200,30 @@ def _arrow_type(declared: str) -> pa.DataType:
 def _arrow_batch(schema: pa.Schema, batch: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
     import pyarrow as pa
 
-    values = zip(*batch, strict=True) if batch else [()] * len(schema)
+    values = list(chain.from_iterable(batch))
     arrays = []
-    for field, column in zip(schema, values, strict=True):
+    for place, field in enumerate(schema):
         try:
-            arrays.append(pa.array(_converted(field.type, column), field.type))
+            arrays.append(_arrow_array(values[place :: len(schema)], field.type))
         except (pa.ArrowException, ValueError, TypeError, KeyError, OverflowError) as exc:
             raise ColumnTypeError(field.name, f"{field.type} in Parquet ({exc})") from exc
     return pa.record_batch(arrays, schema=schema)
 
 
-def _converted(kind: pa.DataType, column: Sequence[Any]) -> Sequence[Any]:
+def _arrow_array(column: list[Any], kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     if pa.types.is_boolean(kind):
-        return [None if value is None else {0: False, 1: True}[value] for value in column]
-    if pa.types.is_timestamp(kind):
-        return [None if value is None else datetime.fromisoformat(value) for value in column]
-    if pa.types.is_string(kind):
-        return [str(value) if isinstance(value, int | float) else value for value in column]
-    return column
+        column = [None if value is None else {0: False, 1: True}[value] for value in column]
+    elif pa.types.is_timestamp(kind):
+        column = [None if value is None else datetime.fromisoformat(value) for value in column]
+    elif pa.types.is_integer(kind) and float in set(map(type, column)):
+        # Of what Python has, Arrow takes 1.5 as 1; of its own it refuses that.
+        return pa.array(column, pa.float64()).cast(kind)
+    try:
+        return pa.array(column, kind)
+    except pa.ArrowTypeError:
+        if not pa.types.is_string(kind):
+            raise
+        # Few texts are numbers, so that is asked when Arrow refuses one.
+        return pa.array([str(v) if isinstance(v, (int, float)) else v for v in column], kind)

@@ -11,6 +11,7 @@ import sys
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -18,6 +19,7 @@ from farm_merge.cli import main
 from farm_merge.errors import FarmMergeError, InvalidOptionError, OutputError, ShardError
 from farm_merge.merge import merge_shards
 from farm_merge.read.export import export_tables
+from farm_merge.read.formats import BATCH_ROWS
 from tests.conftest import query
 
 STATES = (
@@ -151,6 +153,42 @@ def test_a_value_of_another_type_is_named(experiment, tmp_path):
     with pytest.raises(FarmMergeError, match=r"no exported column agents\.age"):
         export_tables([experiment], tmp_path / "none", "parquet", as_text=["agents.age"])
     export_tables([experiment], tmp_path / "csv", "csv")
+
+
+def test_a_fraction_in_a_column_of_whole_numbers_is_not_cut_off(experiment, tmp_path):
+    query(experiment, "UPDATE agents SET generation = 1.5 WHERE agent_id = 'agent_1'")
+    with pytest.raises(FarmMergeError, match=r"column generation: .*int64 in Parquet \(.*1\.5"):
+        export_tables([experiment], tmp_path / "out", "parquet", tables="agents")
+    export_tables(
+        [experiment], tmp_path / "out", "parquet", tables="agents", as_text=["agents.generation"]
+    )
+    table = ds.dataset(tmp_path / "out/agents", partitioning="hive").to_table()
+    assert "1.5" in table["generation"].to_pylist()
+
+
+def test_rows_of_many_batches_keep_their_order(experiment, tmp_path):
+    rows = 2 * BATCH_ROWS + 1
+    query(
+        experiment,
+        "WITH RECURSIVE n (i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n LIMIT"
+        f" {rows}) INSERT INTO resource_states (simulation_id, id, resource_id, amount)"
+        " SELECT 'a', i, iif(i % 7, 'r', 'r, s'), iif(i % 5, i / 3.0, NULL) FROM n",
+    )
+    asked = (
+        "SELECT id, resource_id, amount FROM resource_states WHERE simulation_id = 'a' ORDER BY id"
+    )
+    right = query(experiment, asked)
+    assert len(right) >= rows
+    export_tables([experiment], tmp_path / "out", "parquet", tables="resource_states")
+    path = tmp_path / "out/resource_states/simulation_id=a/part-0.parquet"
+    found = pq.read_table(path, columns=["id", "resource_id", "amount"])
+    assert [tuple(row.values()) for row in found.to_pylist()] == right
+    export_tables([experiment], tmp_path / "text", "csv", tables="resource_states", simulations="a")
+    with (tmp_path / "text/resource_states.csv").open(newline="") as file:
+        assert [
+            (int(row["id"]), row["resource_id"], float(row["amount"]) if row["amount"] else None)
+            for row in csv.DictReader(file)
+        ] == right
 
 
 @pytest.mark.parametrize(
