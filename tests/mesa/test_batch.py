@@ -117,8 +117,9 @@ def test_models_that_have_ended_take_no_memory(tmp_path):
     alive = weakref.WeakSet()
 
     class Watched(BoltzmannWealth):  # with agents in the cells of a grid
-        def __init__(self, **arguments):
-            super().__init__(**arguments)
+        def __init__(self, n, seed=None):
+            has_scenario = "scenario" in inspect.signature(BoltzmannWealth).parameters
+            super().__init__(**({} if has_scenario else {"n": n, "seed": seed}))
             alive.add(self)
 
     options = {"max_steps": 3, "display_progress": False}
