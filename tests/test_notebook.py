@@ -67,11 +67,11 @@ def test_a_sweep_and_what_it_would_do_are_shown_in_a_line_and_as_a_table(tmp_pat
 
 
 def test_of_a_large_sweep_only_the_runs_are_computed_that_are_shown(tmp_path):
-    design = Sweep(experiment_id="large", steps=1, repetitions=100_000, grid={"population": [10]})
+    design = Sweep(experiment_id="large", steps=1, repetitions=1_000, grid={"population": [10]})
     outlook = plan_sweep(design, tmp_path / "s", tmp_path / "exp.db")
     asked = []
     runs = replace(outlook, due=_Counting(outlook.due, asked))
-    assert "… and 99,980 others" in runs._repr_html_()
+    assert "… and 980 others" in runs._repr_html_()
     assert len(asked) <= 21
 
 
