@@ -37,9 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_FOLDER] = config.option.basetemp
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Give the memory back; what failed can be looked at."""
-    if exitstatus == 0 and (folder := session.config.stash.get(_FOLDER, None)):
+    if not session.testsfailed and (folder := session.config.stash.get(_FOLDER, None)):
         shutil.rmtree(folder)
 
 
