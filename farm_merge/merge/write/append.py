@@ -12,10 +12,12 @@ killed, SQLite makes good what it left.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -42,6 +44,12 @@ __all__ = ["Addition", "appending"]
 _PATIENCE_SECONDS = 1
 """So long others are waited for; then rows are added, which takes no lock that readers notice."""
 
+_PAUSE_SECONDS = 0.005
+
+_PENDING, _SHARED = (1 << 30, 1), ((1 << 30) + 2, 510)
+"""Which bytes SQLite locks to keep new readers out, and which every reader locks: where they start,
+and how many they are (https://www.sqlite.org/lockingv3.html, and its `os_unix.c`)."""
+
 _COPIED_AT_ONCE = 1 << 20
 
 _KEYS = {"experiments": "experiment_id"}
@@ -64,11 +72,15 @@ def appending(output: Path, folder: Path) -> Iterator[Addition | None]:
         folder: A private folder, in the same file system.
     """
     addition = folder / "addition.db"
-    with own_process(_Splicer(output, addition)) as ask:
-        try:
+    try:
+        with own_process(_Splicer(output, addition)) as ask:
             yield Addition(output, addition, ask) if ask else None
-        finally:
-            addition.unlink(missing_ok=True)
+    except BaseException:  # that process may have been killed while pages changed
+        with suppress(sqlite3.Error):
+            _roll_back(output)
+        raise
+    finally:
+        addition.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +176,6 @@ class Addition:
         try:
             self._ask(request)
         except WorkerDiedError as exc:
-            _roll_back(self._output)
             reason = "the process that was writing to it was killed; it is as it was"
             remedy = "run the merge again"
             raise OutputError(reason, path=self._output, remedy=remedy) from exc
@@ -205,22 +216,51 @@ class _Opened:
 
     Attributes:
         connection: SQLite's, which holds the lock.
-        descriptor: Its bytes; closed after the connection, since that drops the lock.
-        head: Its first bytes, as they were when the lock was taken; every commit changes them.
+        descriptor: Its bytes.
+        closing: Closes both; the descriptor last, since that drops the lock.
+        path: The file itself, beside which SQLite looks for its journal; no link to it.
+        head: Its first bytes, as they were when the lock was taken.
         header: What they say.
-        journal: Where SQLite looks for its journal.
     """
 
     connection: sqlite3.Connection
     descriptor: int
+    closing: ExitStack
+    path: Path
     head: bytes
     header: Header
-    journal: Path
+
+    @property
+    def journal(self) -> Path:
+        """Where SQLite looks for its journal."""
+        return self.path.with_name(f"{self.path.name}-journal")
 
     @property
     def is_as_it_was(self) -> bool:
-        """Whether nobody has committed anything since."""
-        return os.pread(self.descriptor, HEADER_BYTES, 0) == self.head
+        """Whether it is still there, under the lock, and pages of it did not change."""
+        return (
+            self.connection.in_transaction
+            and self.path.exists()
+            and os.path.samestat(self.path.stat(), os.fstat(self.descriptor))
+            and os.pread(self.descriptor, HEADER_BYTES, 0) == self.head
+        )
+
+    def lock_readers_out(self) -> None:
+        """Take SQLite's exclusive lock besides the lock of a writer, which is held.
+
+        SQLite would have to let go of that one before. Who took it then could write over what is
+        behind the end, and roll back, and nothing would tell. A process has its POSIX locks by
+        whatever descriptor it took them, so SQLite gives these back with its own.
+
+        Raises:
+            ValueError: If others read for too long.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        for start, length in (_PENDING, _SHARED):
+            while not _is_locked(self.descriptor, start, length):
+                if time.monotonic() > deadline:
+                    raise ValueError("others are reading the output")
+                time.sleep(_PAUSE_SECONDS)
 
 
 class _Splicer:
@@ -254,32 +294,12 @@ class _Splicer:
 
     def _prepare(self, made: _Made) -> None:
         """Take the lock of a writer, who leaves readers alone, and write behind the end."""
-        opened = self._open()
-        self._opened = opened
-        mode = opened.connection.execute("PRAGMA journal_mode").fetchone()
-        if mode != ("delete",) or opened.header.is_wal:
-            raise ValueError("others have the output open")
-        if opened.header.pages != made.pages or _ddl(opened.connection) != made.statements:
-            raise ValueError("another process wrote to the output")
-        if not opened.header.allows_grafting:
-            raise ValueError("the output's pages are of another form")
+        self._opened = opened = _open(self._output, made)
         os.ftruncate(opened.descriptor, opened.header.size_bytes)
         with _descriptor(self._addition) as addition:
             _copy_behind(addition, opened)
             self._changed = self._splice(opened, addition)
         os.fsync(opened.descriptor)
-
-    def _open(self) -> _Opened:
-        connection = connect(file_uri(self._output, mode="rw"), timeout=_PATIENCE_SECONDS)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            ((_, _, path),) = connection.execute("PRAGMA database_list").fetchall()
-            descriptor = os.open(self._output, os.O_RDWR)
-        except BaseException:
-            connection.close()
-            raise
-        head = os.pread(descriptor, HEADER_BYTES, 0)
-        return _Opened(connection, descriptor, head, read_header(head), Path(f"{path}-journal"))
 
     def _splice(self, opened: _Opened, addition: int) -> dict[int, bytes]:
         """Put every tree of the addition into its like; return the pages that have to change."""
@@ -301,9 +321,7 @@ class _Splicer:
         """Let the pages change at once, as SQLite does: what they were is in a journal first."""
         opened = self._opened
         assert opened is not None  # noqa: S101  (it was prepared)
-        # What is behind the end is there only as long as nobody else writes.
-        opened.connection.execute("COMMIT")
-        opened.connection.execute("BEGIN EXCLUSIVE")
+        opened.lock_readers_out()
         if not opened.is_as_it_was:
             raise ValueError("another process wrote to the output")
         self._write_journal(opened, journal_of(opened.descriptor, opened.header, self._changed))
@@ -312,7 +330,7 @@ class _Splicer:
         os.fsync(opened.descriptor)
         self._require(counts)
         opened.journal.unlink()
-        sync(self._output.parent)
+        sync(opened.path.parent)
         self._close(opened)
 
     def _write_journal(self, opened: _Opened, journal: bytes) -> None:
@@ -328,7 +346,7 @@ class _Splicer:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        sync(self._output.parent)
+        sync(opened.path.parent)
 
     def _require(self, counts: Counts) -> None:
         """Let SQLite count what arrived, as it would if the journal were gone."""
@@ -355,29 +373,56 @@ class _Splicer:
         opened = self._opened
         if opened is None:
             return
-        if not opened.journal.exists():
-            _cut_off(opened)
+        with suppress(OSError):
+            if opened.is_as_it_was and not opened.journal.exists():
+                os.ftruncate(opened.descriptor, opened.header.size_bytes)
         self._close(opened)
         _roll_back(self._output)
 
     def _close(self, opened: _Opened) -> None:
         self._opened = None
-        opened.connection.close()
-        os.close(opened.descriptor)
+        opened.closing.close()
 
 
-def _cut_off(opened: _Opened) -> None:
-    """Cut off what is behind the end, if nobody else has written there since, or is about to."""
-    with suppress(sqlite3.Error, OSError):
-        if not opened.connection.in_transaction:
-            opened.connection.execute("BEGIN IMMEDIATE")
-        if opened.is_as_it_was:
-            os.ftruncate(opened.descriptor, opened.header.size_bytes)
+def _open(output: Path, made: _Made) -> _Opened:
+    """Take the lock of a writer.
+
+    Raises:
+        ValueError: If the output is none that an addition can be put into. Then not a byte of it
+            changes: in WAL mode, what is behind the end by its header may be others' rows.
+    """
+    path = Path(os.path.realpath(output))
+    with ExitStack() as stack:
+        descriptor = os.open(path, os.O_RDWR)
+        stack.callback(os.close, descriptor)
+        uri = file_uri(path, mode="rw")
+        connection = stack.enter_context(closing(connect(uri, timeout=_PATIENCE_SECONDS)))
+        connection.execute("BEGIN IMMEDIATE")
+        head = os.pread(descriptor, HEADER_BYTES, 0)
+        header = read_header(head)
+        if header.is_wal or connection.execute("PRAGMA journal_mode").fetchone() != ("delete",):
+            raise ValueError("others have the output open")
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        if not header.pages == pages == made.pages or _ddl(connection) != made.statements:
+            raise ValueError("another process wrote to the output")
+        if not header.allows_grafting:
+            raise ValueError("the output's pages are of another form")
+        return _Opened(connection, descriptor, stack.pop_all(), path, head, header)
+
+
+def _is_locked(descriptor: int, start: int, length: int) -> bool:
+    """Lock some bytes of a file; return whether nobody else has a lock on any of them."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+    except (BlockingIOError, PermissionError):  # one or the other, says POSIX
+        return False
+    return True
 
 
 def _roll_back(output: Path) -> None:
     """Let SQLite roll back what a process left; it does so when somebody reads."""
-    with closing(connect(file_uri(output, mode="rw"))) as connection:
+    uri = file_uri(output, mode="rw")
+    with closing(connect(uri, timeout=_PATIENCE_SECONDS)) as connection:
         connection.execute("SELECT 1 FROM sqlite_schema")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,21 +241,31 @@ def test_a_writer_loses_nothing(held, make_shard, engine):
 
 GROWER = """
 import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
-connection.execute("BEGIN IMMEDIATE")
-connection.executemany(
-    "INSERT INTO simulation_steps (simulation_id, step_number, total_agents)"
-    " VALUES ('writer', ?, 1)", [(number,) for number in range(50_000)]
-)
-connection.execute("COMMIT")
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
+try:
+    connection.execute("PRAGMA cache_size = 10")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(
+        "INSERT INTO simulation_steps (simulation_id, step_number, total_agents)"
+        " VALUES ('writer', ?, 1)", [(number,) for number in range(5_000)]
+    )
+    connection.execute(sys.argv[2])
+    print(sys.argv[2])
+except sqlite3.OperationalError as error:
+    print(error)
 """
 
 
-def test_what_is_committed_before_the_lock_is_taken_stays(held, make_shard, monkeypatch):
-    """Another process writes in the moment in which readers are asked to go: its pages are its own,
-    though they are where those of the addition were."""
-    output, _ = held
-    honest = append._Splicer._open
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_nobody_writes_between_the_two_locks(held, make_shard, monkeypatch, tmp_path, end):
+    """Another process tries, while readers are asked to go. Its pages would be where those of the
+    addition are; and what it writes before it rolls back, SQLite puts back only where rows were."""
+    output, shards = held
+    said = tmp_path / "said"
+
+    def rival():
+        with said.open("a") as file:
+            subprocess.run([sys.executable, "-c", GROWER, output, end], check=True, stdout=file)
 
     class Rivalled:
         """A connection of which the lock is taken by another when it is given back."""
@@ -265,23 +276,111 @@ def test_what_is_committed_before_the_lock_is_taken_stays(held, make_shard, monk
         def execute(self, sql):
             found = self._connection.execute(sql)
             if sql == "COMMIT":
-                subprocess.run([sys.executable, "-c", GROWER, output], check=True)
+                rival()
             return found
 
         def __getattr__(self, name):
             return getattr(self._connection, name)
 
-    def opened(self):
-        found = honest(self)
+    honest_open, honest_lock = append._open, append._is_locked
+
+    def opened(*arguments):
+        found = honest_open(*arguments)
         found.connection = Rivalled(found.connection)
         return found
 
-    monkeypatch.setattr(append._Splicer, "_open", opened)
-    merge_shards([make_shard("x", steps=300)], output, engine="graft")
-    rows = "SELECT count(*) FROM simulation_steps WHERE simulation_id = 'writer'"
-    assert query(output, rows) == [(50_000,)]
-    assert ids(output) == ["b", "f", "x"]
+    def is_locked(*arguments):
+        rival()
+        found = honest_lock(*arguments)
+        rival()
+        return found
+
+    monkeypatch.setattr(append, "_open", opened)
+    monkeypatch.setattr(append, "_is_locked", is_locked)
+    new = make_shard("x", steps=300)
+    merge_shards([new], output, engine="graft", verify="none")
+    assert said.read_text().splitlines() == ["database is locked"] * 4
     require_sound(output)
+    assert content(output) == union(*shards, new)
+
+
+IN_WAL_MODE = """
+import sqlite3, sys
+writer, reader = (sqlite3.connect(sys.argv[1], isolation_level=None) for _ in range(2))
+writer.execute("PRAGMA journal_mode = WAL")
+writer.execute("PRAGMA wal_autocheckpoint = 0")
+
+def grow(name):
+    writer.execute("BEGIN")
+    writer.executemany(
+        "INSERT INTO simulation_steps (simulation_id, step_number, total_agents) VALUES (?, ?, 1)",
+        [(name, number) for number in range(5_000)]
+    )
+    writer.execute("COMMIT")
+
+grow("w1")
+reader.execute("BEGIN")
+reader.execute("SELECT count(*) FROM simulations").fetchone()
+grow("w2")
+print("reads", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_an_output_that_others_have_in_wal_mode_is_not_cut(held, make_shard, rows_by_row):
+    """While one of them reads, only a part of the WAL gets into the file, and what its header says
+    of its length is what was before."""
+    output, _ = held
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_WAL_MODE, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    ) as others:  # fmt: skip
+        assert others.stdout.readline() == "reads\n"
+        merge_shards([make_shard("m", steps=300)], output, engine="graft")
+        others.communicate("end\n")
+    assert rows_by_row == ["m"]
+    steps = "SELECT simulation_id, count(*) FROM simulation_steps GROUP BY 1"
+    counts = [("b", 40), ("f", 40), ("m", 300), ("w1", 5_000), ("w2", 5_000)]
+    assert query(output, steps) == counts
+    require_sound(output)
+
+
+def test_what_is_moved_to_the_name_of_an_output_stays_as_it_is(
+    held, make_shard, monkeypatch, rows_by_row
+):
+    """The journal would be another file's."""
+    output, shards = held
+    honest = append._Splicer._insert
+
+    def moved(self, counts):
+        shutil.copy(output, output.with_name("other.db"))
+        output.rename(output.with_name("old.db"))
+        output.with_name("other.db").rename(output)
+        honest(self, counts)
+
+    monkeypatch.setattr(append._Splicer, "_insert", moved)
+    new = make_shard("m", steps=300)
+    merged([new], output)
+    assert rows_by_row == ["m"]
+    assert content(output) == union(*shards, new)
+    assert content(output.with_name("old.db")) == union(*shards)
+
+
+def test_an_interrupt_leaves_no_journal(held, make_shard, monkeypatch, interruptible):
+    """A file that is copied without its journal would be a mix of what was and what is."""
+    output, shards = held
+
+    def interrupt(self, counts):
+        os.kill(os.getppid(), signal.SIGINT)
+        signal.pause()
+
+    monkeypatch.setattr(append._Splicer, "_require", interrupt)
+    before = output.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        merge_shards([make_shard("m", steps=300)], output, engine="graft")
+    assert {path.name for path in output.parent.iterdir()} == {"exp.db", "shards"}
+    assert content(output) == union(*shards)
+    assert output.stat().st_size == len(before)
 
 
 def test_a_process_with_threads_adds_rows(held, make_shard, rows_by_row):
@@ -347,8 +446,16 @@ def test_what_was_cut_off_is_nobodys(held, make_shard, monkeypatch):
     assert content(output) == union(*shards, new)
 
 
-def test_a_link_to_an_output_is_followed(held, make_shard, tmp_path, rows_by_row):
+def test_a_link_to_an_output_is_followed(held, make_shard, tmp_path, rows_by_row, monkeypatch):
+    """The journal is beside the file, so that folder has to be on the disk before pages change."""
     output, shards = held
+    synced = tmp_path / "synced"
+
+    def sync(path):
+        with synced.open("a") as file:
+            print(path, file=file)
+
+    monkeypatch.setattr(append, "sync", sync)
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
     link.symlink_to(output)
@@ -356,4 +463,5 @@ def test_a_link_to_an_output_is_followed(held, make_shard, tmp_path, rows_by_row
     merged([new], link)
     assert rows_by_row == []
     assert link.is_symlink()
+    assert synced.read_text().splitlines() == [str(output.parent)] * 2
     assert content(output) == union(*shards, new)
