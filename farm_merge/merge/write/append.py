@@ -27,12 +27,12 @@ from farm_merge.merge.pages.header import HEADER_BYTES, Header, read_header
 from farm_merge.merge.pages.journal import journal_of
 from farm_merge.merge.pages.splice import Run, Splice
 from farm_merge.merge.pages.transplant import write_at
-from farm_merge.merge.tables.definition import SIMULATION_ID
+from farm_merge.merge.tables.definition import SIMULATION_ID, folded
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.check import require_counts
 from farm_merge.merge.write.load import read_roots
 from farm_merge.publish import building, sync
-from farm_merge.schema import EXPERIMENT_MARK, SCHEMA_VERSION
+from farm_merge.schema import EXPERIMENT_MARK, METADATA_TABLES, SCHEMA_VERSION
 from farm_merge.sqlite import attached, connect, file_uri, quoted, sqlite3
 from farm_merge.workers import WorkerDiedError, own_process
 
@@ -89,7 +89,7 @@ class _Made:
 
     Attributes:
         pages: How many pages the output has.
-        statements: The tables and indexes of both: type, name and SQL.
+        statements: The tables and indexes of the output: table, name and SQL.
     """
 
     pages: int
@@ -128,8 +128,10 @@ class Addition:
         self._made = _Made(pages, _ddl(connection))
         with building(self.path) as made:
             made.execute(f"PRAGMA page_size={page_size}")
-            for _, _, sql in self._made.statements:
-                made.execute(sql)
+            written = _written(connection) | METADATA_TABLES
+            for table, _, sql in self._made.statements:
+                if folded(table) in written:
+                    made.execute(sql)
             made.execute(f"PRAGMA application_id={EXPERIMENT_MARK}")
             made.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         _lengthen(self.path, pages)
@@ -184,9 +186,15 @@ class Addition:
 def _ddl(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     """Return the statements that made the tables and indexes of a database, tables first."""
     return connection.execute(
-        "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'index')"
+        "SELECT tbl_name, name, sql FROM sqlite_schema WHERE type IN ('table', 'index')"
         " AND sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name"
     ).fetchall()
+
+
+def _written(connection: sqlite3.Connection) -> set[str]:
+    """Return the tables with rows of simulations; others may be a user's own notes."""
+    structure = read_structure(connection)
+    return {name for name in structure.content if structure.tables[name].merged}
 
 
 def _lengthen(path: Path, pages: int) -> None:
@@ -354,7 +362,7 @@ class _Splicer:
 
         def count() -> None:
             with closing(connect(file_uri(self._output, mode="ro", immutable=1))) as connection:
-                tables = read_structure(connection).content
+                tables = _written(connection)
                 while left:
                     with suppress(IndexError):  # another thread took the last
                         simulation_id, rows = left.popleft()

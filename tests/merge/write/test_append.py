@@ -128,6 +128,33 @@ def test_an_output_whose_trees_are_in_another_order_gets_rows(
     assert content(output) == union(*shards, new)
 
 
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("TABLE notes (n INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT UNIQUE)", "1, 'good'"),
+        (
+            "TABLE notes (run TEXT REFERENCES simulations, note ANY, PRIMARY KEY (run)) STRICT",
+            "'b', 1",
+        ),
+        ("TABLE notes AS SELECT simulation_id, 1 AS n FROM simulations", "'b', 2"),
+        ("VIRTUAL TABLE notes USING fts5(note)", "'good'"),
+        ("VIRTUAL TABLE notes USING rtree(n, low, high)", "1, 0, 2"),
+    ],
+)
+def test_tables_that_a_user_made_in_an_output_are_left_alone(
+    held, make_shard, rows_by_row, table, row
+):
+    output, shards = held
+    for sql in (f"CREATE {table}", f"INSERT INTO notes VALUES ({row})", "ANALYZE"):
+        query(output, sql)
+    before = query(output, "SELECT * FROM notes")
+    new = make_shard("m", steps=300)
+    _, reasons = merged([new], output)
+    assert (rows_by_row, reasons) == ([], [])
+    assert content(output) == union(*shards, new)
+    assert query(output, "SELECT * FROM notes") == before
+
+
 def test_an_output_of_another_form_gets_rows(tmp_path, make_shard, rows_by_row):
     output = tmp_path / "exp.db"
     merge_shards([make_shard("a")], output)
