@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farm_merge.errors import OutputError
 from farm_merge.housekeeping import remove_simulations, vacuum_database
 from farm_merge.merge import merge_shards
 from farm_merge.merge.write import append
