@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from farm_merge.errors import OutputError
 from farm_merge.merge import merge_shards
 from farm_merge.merge.write import append, write
 from farm_merge.sqlite import sqlite3
-from tests.conftest import content, query, union
+from tests.conftest import content, query, union, vacuumed
 from tests.merge.checks import ids, require_sound
 
 
@@ -492,3 +493,33 @@ def test_a_link_to_an_output_is_followed(held, make_shard, tmp_path, rows_by_row
     assert link.is_symlink()
     assert synced.read_text().splitlines() == [str(output.parent)] * 2
     assert content(output) == union(*shards, new)
+
+
+def lengthen(path, pages, page_size):
+    """Let a database have so many pages, of which those at the end are free, and holes in the file."""
+    with path.open("r+b") as file:
+        head = bytearray(file.read(100))
+        (first,) = struct.unpack_from(">I", head, 28)
+        free = [page for page in range(first + 1, pages + 1) if page != (1 << 30) // page_size + 1]
+        trunk, *others = free
+        struct.pack_into(">I", head, 28, pages)
+        struct.pack_into(">II", head, 32, trunk, len(free))
+        file.seek(0)
+        file.write(head)
+        file.truncate(pages * page_size)
+        file.seek((trunk - 1) * page_size)
+        file.write(struct.pack(f">II{len(others)}I", 0, len(others), *others))
+
+
+@pytest.mark.parametrize("before", [7, 3, 2, 1, 0, -2])
+def test_the_page_of_sqlites_locks_stays_unused(held, make_shard, rows_by_row, before):
+    """That page is where a file has its second gigabyte."""
+    output, shards = held
+    vacuumed(output, "PRAGMA page_size = 65536")
+    lengthen(output, (1 << 30) // 65536 - before, 65536)
+    require_sound(output)
+    new = [vacuumed(make_shard(name, steps=3000), "PRAGMA page_size = 65536") for name in "aeg"]
+    _, reasons = merged(new, output)
+    assert (rows_by_row, reasons) == ([], [])
+    assert query(output, "PRAGMA page_count")[0][0] > (1 << 30) // 65536 + 1
+    assert content(output) == union(*shards, *new)
