@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from farm_merge.errors import DamagedGraftError, OutputError
 from farm_merge.merge.pages.header import HEADER_BYTES, Header, read_header
-from farm_merge.merge.pages.journal import journal_of
+from farm_merge.merge.pages.journal import MARK_BYTES, journal_of
 from farm_merge.merge.pages.splice import Run, Splice
 from farm_merge.merge.pages.transplant import write_at
 from farm_merge.merge.tables.definition import SIMULATION_ID, folded
@@ -342,7 +342,10 @@ class _Splicer:
         self._close(opened)
 
     def _write_journal(self, opened: _Opened, journal: bytes) -> None:
-        """Write the journal as SQLite does: of the database's owner and mode, and synced."""
+        """Write the journal as SQLite does: of the database's owner and mode, and synced.
+
+        That it is a journal is said when all of it is on the disk: its checksums look at few bytes.
+        """
         status = os.fstat(opened.descriptor)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         descriptor = os.open(opened.journal, flags, status.st_mode & 0o777)
@@ -350,11 +353,15 @@ class _Splicer:
             os.fchmod(descriptor, status.st_mode & 0o777)
             if os.geteuid() == 0:
                 os.fchown(descriptor, status.st_uid, status.st_gid)
-            write_at(descriptor, journal, 0)
-            os.fsync(descriptor)
+            for start in (bytes(MARK_BYTES) + journal[MARK_BYTES:], journal[:MARK_BYTES]):
+                write_at(descriptor, start, 0)
+                os.fsync(descriptor)
+            sync(opened.path.parent)
+        except BaseException:
+            opened.journal.unlink(missing_ok=True)  # no page changed yet
+            raise
         finally:
             os.close(descriptor)
-        sync(opened.path.parent)
 
     def _require(self, counts: Counts) -> None:
         """Let SQLite count what arrived, as it would if the journal were gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -440,6 +441,51 @@ def test_a_writing_process_that_is_killed_leaves_what_was(held, make_shard, monk
     monkeypatch.undo()
     merged([new], output)
     assert content(output) == union(*shards, new)
+
+
+def test_the_journal_counts_when_all_of_it_is_on_the_disk(held, make_shard, monkeypatch, tmp_path):
+    """Else a part of it, after the power went, could be put over pages that are as they were."""
+    output, _ = held
+    log, journal = tmp_path / "log", output.with_name("exp.db-journal")
+    honest = os.fsync
+
+    def fsync(descriptor):
+        honest(descriptor)
+        if journal.exists():
+            content = journal.read_bytes()
+            with log.open("a") as file:
+                print(content[:8].hex(), len(content) > 4096, file=file)
+
+    monkeypatch.setattr(append.os, "fsync", fsync)
+    merge_shards([make_shard("m", steps=300)], output, engine="graft")
+    first, *others = log.read_text().splitlines()
+    assert first == "0000000000000000 True"
+    assert set(others) == {"d9d505f920a163d7 True"}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_journal_that_cannot_be_written_leaves_what_was(held, make_shard, monkeypatch, number):
+    output, shards = held
+    before = output.stat().st_size
+    honest = append._Splicer._write_journal
+
+    def full(self, *arguments):
+        left = iter(range(number - 1))
+
+        def fsync(_):
+            if next(left, None) is None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            honest(self, *arguments)
+
+    monkeypatch.setattr(append._Splicer, "_write_journal", full)
+    with pytest.raises(OutputError, match="No space left"):
+        merge_shards([make_shard("m", steps=300)], output, engine="graft")
+    assert {path.name for path in output.parent.iterdir()} == {"exp.db", "shards"}
+    assert output.stat().st_size == before
+    assert content(output) == union(*shards)
 
 
 def test_rows_that_do_not_arrive_are_noticed_and_come_by_rows(
