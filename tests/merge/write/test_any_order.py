@@ -22,7 +22,7 @@ import pytest
 
 from farm_merge.housekeeping import remove_simulations, vacuum_database
 from farm_merge.merge import merge_shards
-from farm_merge.merge.write import append
+from farm_merge.merge.write import splicer
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import attached, file_uri, sqlite3, transaction
 from tests.conftest import EXAMPLES, content, query, write_shard
@@ -304,7 +304,7 @@ class Mixture:
 
 
 def _kill_group_at(step: str, number: int) -> None:
-    honest: Callable[..., Any] = getattr(append, step)
+    honest: Callable[..., Any] = getattr(splicer, step)
     left = iter(range(number - 1))
 
     def fatal(*arguments: Any) -> Any:
@@ -313,7 +313,7 @@ def _kill_group_at(step: str, number: int) -> None:
             os.killpg(0, signal.SIGKILL)
         return found
 
-    setattr(append, step, fatal)
+    setattr(splicer, step, fatal)
 
 
 @pytest.mark.parametrize("seed", range(max(2, EXAMPLES // 5)))

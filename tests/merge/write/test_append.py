@@ -17,7 +17,7 @@ import pytest
 
 from farm_merge.errors import OutputError
 from farm_merge.merge import merge_shards
-from farm_merge.merge.write import append, write
+from farm_merge.merge.write import append, splicer, write
 from farm_merge.sqlite import sqlite3
 from tests.conftest import content, query, union, vacuumed
 from tests.merge.checks import ids, require_sound
@@ -311,7 +311,7 @@ def test_nobody_writes_between_the_two_locks(held, make_shard, monkeypatch, tmp_
         def __getattr__(self, name):
             return getattr(self._connection, name)
 
-    honest_open, honest_lock = append._open, append._is_locked
+    honest_open, honest_lock = splicer._open, splicer._is_locked
 
     def opened(*arguments):
         found = honest_open(*arguments)
@@ -324,8 +324,8 @@ def test_nobody_writes_between_the_two_locks(held, make_shard, monkeypatch, tmp_
         rival()
         return found
 
-    monkeypatch.setattr(append, "_open", opened)
-    monkeypatch.setattr(append, "_is_locked", is_locked)
+    monkeypatch.setattr(splicer, "_open", opened)
+    monkeypatch.setattr(splicer, "_is_locked", is_locked)
     new = make_shard("x", steps=300)
     merge_shards([new], output, engine="graft", verify="none")
     assert said.read_text().splitlines() == ["database is locked"] * 4
@@ -379,7 +379,7 @@ def test_what_is_moved_to_the_name_of_an_output_stays_as_it_is(
 ):
     """The journal would be another file's."""
     output, shards = held
-    honest = append._Splicer._insert
+    honest = splicer.Splicer._insert
 
     def moved(self, counts):
         shutil.copy(output, output.with_name("other.db"))
@@ -387,7 +387,7 @@ def test_what_is_moved_to_the_name_of_an_output_stays_as_it_is(
         output.with_name("other.db").rename(output)
         honest(self, counts)
 
-    monkeypatch.setattr(append._Splicer, "_insert", moved)
+    monkeypatch.setattr(splicer.Splicer, "_insert", moved)
     new = make_shard("m", steps=300)
     merged([new], output)
     assert rows_by_row == ["m"]
@@ -403,7 +403,7 @@ def test_an_interrupt_leaves_no_journal(held, make_shard, monkeypatch, interrupt
         os.kill(os.getppid(), signal.SIGINT)
         signal.pause()
 
-    monkeypatch.setattr(append._Splicer, "_require", interrupt)
+    monkeypatch.setattr(splicer.Splicer, "_require", interrupt)
     before = output.read_bytes()
     with pytest.raises(KeyboardInterrupt):
         merge_shards([make_shard("m", steps=300)], output, engine="graft")
@@ -426,13 +426,13 @@ def test_a_process_with_threads_adds_rows(held, make_shard, rows_by_row):
 @pytest.mark.parametrize("step", ["_prepare", "_write_journal", "_require"])
 def test_a_writing_process_that_is_killed_leaves_what_was(held, make_shard, monkeypatch, step):
     output, shards = held
-    honest = getattr(append._Splicer, step)
+    honest = getattr(splicer.Splicer, step)
 
     def killed(self, *arguments):
         honest(self, *arguments)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(append._Splicer, step, killed)
+    monkeypatch.setattr(splicer.Splicer, step, killed)
     new = make_shard("m", steps=300)
     with pytest.raises(OutputError, match="was killed"):
         merge_shards([new], output, engine="graft")
@@ -456,7 +456,7 @@ def test_the_journal_counts_when_all_of_it_is_on_the_disk(held, make_shard, monk
             with log.open("a") as file:
                 print(content[:8].hex(), len(content) > 4096, file=file)
 
-    monkeypatch.setattr(append.os, "fsync", fsync)
+    monkeypatch.setattr(splicer.os, "fsync", fsync)
     merge_shards([make_shard("m", steps=300)], output, engine="graft")
     first, *others = log.read_text().splitlines()
     assert first == "0000000000000000 True"
@@ -467,7 +467,7 @@ def test_the_journal_counts_when_all_of_it_is_on_the_disk(held, make_shard, monk
 def test_a_journal_that_cannot_be_written_leaves_what_was(held, make_shard, monkeypatch, number):
     output, shards = held
     before = output.stat().st_size
-    honest = append._Splicer._write_journal
+    honest = splicer.Splicer._write_journal
 
     def full(self, *arguments):
         left = iter(range(number - 1))
@@ -480,7 +480,7 @@ def test_a_journal_that_cannot_be_written_leaves_what_was(held, make_shard, monk
             patch.setattr(os, "fsync", fsync)
             honest(self, *arguments)
 
-    monkeypatch.setattr(append._Splicer, "_write_journal", full)
+    monkeypatch.setattr(splicer.Splicer, "_write_journal", full)
     with pytest.raises(OutputError, match="No space left"):
         merge_shards([make_shard("m", steps=300)], output, engine="graft")
     assert {path.name for path in output.parent.iterdir()} == {"exp.db", "shards"}
@@ -493,12 +493,12 @@ def test_rows_that_do_not_arrive_are_noticed_and_come_by_rows(
 ):
     """As if leaves had gone: SQLite counts before the journal goes, and puts back what was."""
     output, shards = held
-    honest = append.require_counts
+    honest = splicer.require_counts
 
     def strict(connection, simulation_id, tables, expected):
         honest(connection, simulation_id, tables, {**expected, "agents": 99})
 
-    monkeypatch.setattr(append, "require_counts", strict)
+    monkeypatch.setattr(splicer, "require_counts", strict)
     new = make_shard("m", steps=300)
     _, reasons = merged([new], output)
     assert rows_by_row == ["m"]
@@ -529,7 +529,7 @@ def test_a_link_to_an_output_is_followed(held, make_shard, tmp_path, rows_by_row
         with synced.open("a") as file:
             print(path, file=file)
 
-    monkeypatch.setattr(append, "sync", sync)
+    monkeypatch.setattr(splicer, "sync", sync)
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
     link.symlink_to(output)
