@@ -11,6 +11,7 @@ OUT    ?= exp.db
 # What `make bench` measures: 40 shards or 400, and how often.
 SIZE   ?= S
 ROUNDS ?= 5
+KEEP   ?=
 
 # At how many calls of each command `make faults` lets each fault happen.
 POINTS ?= 40
@@ -94,12 +95,12 @@ $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
-bench: $(VENV)/installed-bench ## Time merging and exporting side by side with the peers (SIZE=S|L ROUNDS=5)
-	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS)
-	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS) --kind legacy
-	$(BIN)/python benchmarks/merge.py --size $(SIZE) --rounds $(ROUNDS) --kind append
-	$(BIN)/python benchmarks/export.py --size $(SIZE) --rounds $(ROUNDS)
-	$(BIN)/python benchmarks/plot.py
+bench: $(VENV)/installed-bench ## Time merging side by side with the peers (SIZE=S|L ROUNDS=5 KEEP=--keep)
+	for kind in today legacy append small large little; do \
+		$(BIN)/python benchmarks/merge.py --kind $$kind --size $(SIZE) --rounds $(ROUNDS) $(KEEP) || exit; done
+	$(BIN)/python benchmarks/export.py --size $(SIZE) --rounds $(ROUNDS) $(KEEP)
+	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/plot.py $(if $(KEEP),,build/bench/results)
 
 check: $(VENV)/installed-dev ## Lint, check types and layers
 	$(BIN)/ruff check .

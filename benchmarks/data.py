@@ -11,7 +11,8 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,22 @@ from farm_merge.sqlite import file_uri, sqlite3
 if TYPE_CHECKING:
     from pathlib import Path
 
-AGENTS, STEPS, RESOURCES = 70, 200, 40
-"""Agents and resources at a time, and steps; 50,070 rows a shard."""
+
+class Shape(NamedTuple):
+    """How large a run is: agents and resources at a time, and steps."""
+
+    agents: int
+    steps: int
+    resources: int
+
+
+SHAPES = {
+    "usual": Shape(70, 200, 40),  # 3.7 MB
+    "little": Shape(70, 13, 40),  # a quarter of a megabyte
+    "small": Shape(4, 14, 2),  # some two hundred rows
+    "large": Shape(70, 27_000, 40),  # half a gigabyte
+}
+"""Shapes of shards by name."""
 
 LEGACY_SCHEMA = """
 CREATE TABLE experiments (experiment_id VARCHAR(64) NOT NULL, name VARCHAR(255) NOT NULL,
@@ -78,29 +93,37 @@ CREATE INDEX idx_health_incidents_agent_id ON health_incidents (agent_id);
 """
 
 
-def make_shards(folder: Path, shards: int) -> list[Path]:
+def make_shards(folder: Path, shards: int, shape: str = "usual") -> list[Path]:
     """Make shards and their legacy twins below `folder`, unless they are there.
+
+    Args:
+        folder: Where they are made.
+        shards: How many.
+        shape: How large each is, one of `SHAPES`; only the usual ones have twins.
 
     Returns:
         The shards; the twins are in the folder `legacy` beside theirs.
     """
-    (folder / "today").mkdir(parents=True, exist_ok=True)
-    (folder / "legacy").mkdir(exist_ok=True)
+    for kind in _kinds(shape):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(partial(_make, folder), range(shards), chunksize=4))
+        return list(pool.map(partial(_make, folder, shape), range(shards), chunksize=4))
 
 
-def _make(folder: Path, number: int) -> Path:
+def _kinds(shape: str) -> tuple[str, ...]:
+    return ("today", "legacy") if shape == "usual" else (shape,)
+
+
+def _make(folder: Path, shape: str, number: int) -> Path:
     simulation_id = f"sim_{number:05}"
-    shard, twin = (folder / kind / f"{simulation_id}.db" for kind in ("today", "legacy"))
-    if not shard.exists():
-        _write(shard, simulation_id, number, legacy=False)
-    if not twin.exists():
-        _write(twin, simulation_id, number, legacy=True)
-    return shard
+    paths = [folder / kind / f"{simulation_id}.db" for kind in _kinds(shape)]
+    for path in paths:
+        if not path.exists():
+            _write(path, simulation_id, number, SHAPES[shape], legacy=path.parent.name == "legacy")
+    return paths[0]
 
 
-def _write(path: Path, simulation_id: str, seed: int, *, legacy: bool) -> None:
+def _write(path: Path, simulation_id: str, seed: int, shape: Shape, *, legacy: bool) -> None:
     unfinished = path.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     with closing(sqlite3.connect(file_uri(unfinished), uri=True)) as connection:
@@ -110,27 +133,28 @@ def _write(path: Path, simulation_id: str, seed: int, *, legacy: bool) -> None:
             connection.executescript(LEGACY_SCHEMA)
         else:
             create_schema(connection)
-        for table, names, drawn in _rows(simulation_id, np.random.default_rng(seed), seed):
+        for table, names, drawn in _rows(simulation_id, np.random.default_rng(seed), seed, shape):
             columns, rows = names, drawn
             if table == "agent_states" and legacy:
                 columns = f"id, {columns}"
-                rows = [(f"{row[0]}:{row[2]}-{row[1]}", *row) for row in rows]
-            marks = ", ".join("?" * len(rows[0]))
+                rows = ((f"{row[0]}:{row[2]}-{row[1]}", *row) for row in rows)
+            marks = ", ".join("?" * (columns.count(",") + 1))
             connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
         connection.commit()
     unfinished.rename(path)
 
 
-def _rows(name: str, random: np.random.Generator, seed: int):
+def _rows(name: str, random: np.random.Generator, seed: int, shape: Shape):
     """Yield each table with its columns and rows, in the order of their keys."""
     # Ids as AgentFarm makes them: a few of them live at a time, all of them differ by run.
-    agents = [f"agent_{seed:04x}{number:06x}" for number in range(AGENTS)]
-    x, y = random.uniform(0, 100, (2, STEPS, AGENTS)).round(6)
-    level = random.uniform(0, 20, (STEPS, AGENTS)).round(3)
-    reward = random.normal(0, 1, (STEPS, AGENTS)).cumsum(axis=0)
+    agents = [f"agent_{seed:04x}{number:06x}" for number in range(shape.agents)]
+    size = (shape.steps, shape.agents)
+    x, y = random.uniform(0, 100, (2, *size)).round(6)
+    level = random.uniform(0, 20, size).round(3)
+    reward = random.normal(0, 1, size).cumsum(axis=0)
     kinds = ("move", "gather", "share", "attack", "reproduce", "pass")
-    chosen = random.integers(0, len(kinds), (STEPS, AGENTS))
-    steps, each = range(STEPS), range(AGENTS)
+    chosen = random.integers(0, len(kinds), size)
+    steps, each = range(shape.steps), range(shape.agents)
     yield (
         "simulations",
         "simulation_id, start_time, end_time, status, parameters, simulation_db_path",
@@ -150,52 +174,54 @@ def _rows(name: str, random: np.random.Generator, seed: int):
         "agent_states",
         "simulation_id, step_number, agent_id, position_x, position_y, resource_level,"
         " current_health, starting_health, starvation_counter, is_defending, total_reward, age",
-        [
+        (
             (name, s, agents[a], float(x[s, a]), float(y[s, a]), float(level[s, a]), 100.0 - a % 7,
              100.0, 0, 0, float(reward[s, a]), s)
             for s in steps
             for a in each
-        ],
+        ),
     )  # fmt: skip
     yield (
         "resource_states",
         "simulation_id, id, step_number, resource_id, amount, position_x, position_y",
-        [
-            (name, s * RESOURCES + r + 1, s, f"resource_{r:04x}", float(level[s, r]),
-             float(x[0, r]), float(y[0, r]))
+        (
+            (name, s * shape.resources + r + 1, s, f"resource_{r:04x}",
+             *(float(drawn[r % shape.agents]) for drawn in (level[s], x[0], y[0])))
             for s in steps
-            for r in range(RESOURCES)
-        ],
+            for r in range(shape.resources)
+        ),
     )  # fmt: skip
     yield (
         "simulation_steps",
         "simulation_id, step_number, total_agents, agent_type_counts, total_resources,"
         " average_agent_resources, births, deaths, average_agent_health, average_reward",
         [
-            (name, s, AGENTS, f'{{"system": {AGENTS}}}', float(level[s].sum()),
+            (name, s, shape.agents, f'{{"system": {shape.agents}}}', float(level[s].sum()),
              float(level[s].mean()), 0, 0, 97.0, float(reward[s].mean()))
             for s in steps
         ],
     )  # fmt: skip
-    actions = [(s, a) for s in steps for a in each]
     yield (
         "agent_actions",
         "simulation_id, action_id, step_number, agent_id, action_type, action_target_id, reward,"
         " details",
-        [
+        (
             (name, number, s, agents[a], kinds[chosen[s, a]],
-             agents[(a + s) % AGENTS] if chosen[s, a] in {2, 3} else None, float(reward[s, a]),
+             agents[(a + s) % shape.agents] if chosen[s, a] in {2, 3} else None,
+             float(reward[s, a]),
              f'{{"distance": {x[s, a]:.4f}}}' if chosen[s, a] == 0 else None)
-            for number, (s, a) in enumerate(actions, start=1)
-        ],
+            for number, (s, a) in enumerate(product(steps, each), start=1)
+        ),
     )  # fmt: skip
     yield (
         "health_incidents",
         "simulation_id, incident_id, step_number, agent_id, health_before, health_after, cause",
-        [
+        (
             (name, number, s, agents[a], 100.0, 98.5, "starvation")
-            for number, (s, a) in enumerate(((s, a) for s, a in actions if a % 5 < 4), start=1)
-        ],
+            for number, (s, a) in enumerate(
+                ((s, a) for s, a in product(steps, each) if a % 5 < 4), start=1
+            )
+        ),
     )
     yield (
         "simulation_config",

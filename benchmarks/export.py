@@ -22,7 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from data import make_shards
-from merge import RESULTS, SAMPLE_SECONDS, SIZES, descendants, made, proportional_kilobytes
+from merge import KEPT, SAMPLE_SECONDS, SIZES, descendants, made, proportional_kilobytes
 from peers import sqlite_scanner
 
 from farm_merge.schema import METADATA_TABLES
@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="S")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=Path("build/bench"))
+    parser.add_argument("--keep", action="store_true", help="results go into the repository")
     parser.add_argument("contenders", nargs="*", default=list(CONTENDERS))
     arguments = parser.parse_args()
     database = made(arguments.data, make_shards(arguments.data, SIZES[arguments.size]))
@@ -101,7 +102,8 @@ def main() -> None:
             seconds, megabytes, cpu = runs[name][-1]
             print(f"  round {number + 1}: {name:30} {seconds:8.2f} s {cpu:8.2f} s CPU"
                   f" {megabytes:7.0f} MB", flush=True)  # fmt: skip
-    report(runs, arguments.size, sum(expected.values()))
+    folder = KEPT if arguments.keep else arguments.data / "results"
+    report(runs, folder, arguments.size, sum(expected.values()))
 
 
 def timed(
@@ -148,7 +150,9 @@ def exported(folder: Path, tables: dict[str, int]) -> dict[str, int]:
     return found
 
 
-def report(runs: dict[str, list[tuple[float, float, float]]], size: str, rows: int) -> None:
+def report(
+    runs: dict[str, list[tuple[float, float, float]]], results: Path, size: str, rows: int
+) -> None:
     lines = ["| contender | CPU s (range) | x the rival | seconds (range) | peak MB |",
              "|---|---|---|---|---|"]  # fmt: skip
     cpus = {name: statistics.median(cpu for *_, cpu in found) for name, found in runs.items()}
@@ -163,9 +167,9 @@ def report(runs: dict[str, list[tuple[float, float, float]]], size: str, rows: i
         )
     text = f"export {size}: {rows:,} rows\n\n" + "\n".join(lines) + "\n"
     print(text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"export-{size}.md").write_text(text)
-    (RESULTS / f"export-{size}.json").write_text(json.dumps(runs, indent=1))
+    results.mkdir(exist_ok=True)
+    (results / f"export-{size}.md").write_text(text)
+    (results / f"export-{size}.json").write_text(json.dumps(runs, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """farm-merge beside its peers, on the same files, in turns: `make bench`, or
 
-    python benchmarks/merge.py [--size S|L] [--kind today|legacy|append] [--rounds N] [WHO ...]
+    python benchmarks/merge.py [--kind KIND] [--size S|L] [--rounds N] [WHO ...]
 
-`append` merges into a database that is there: 40 shards into one of 100 (S), 1 into one of 400 (L).
-Every contender is a process of its own, timed whole; its peak memory is what the kernel reports,
-and of farm-merge, which works in several processes, that of all together, sampled in a run that is
-not timed. What it wrote is counted, and what it appended is compared row by row. Medians and ranges
-go to the screen and to benchmarks/results/.
+KIND is what is merged, into what: see `KINDS`. Every contender is a process of its own, timed
+whole; its peak memory is what the kernel reports, and of farm-merge, which works in several
+processes, that of all together, sampled in a run that is not timed. What it wrote is counted, and
+what it appended is compared row by row. Medians and ranges go to the screen and to a folder.
 """
 
 from __future__ import annotations
@@ -21,55 +20,90 @@ import time
 from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from data import make_shards
-from peers import APPENDERS, CONTENDERS, TABLES, missing
+from peers import CONTENDERS, EVERYBODY, TABLES, missing
 
 from farm_merge.sqlite import sqlite3
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 SIZES = {"S": 40, "L": 400}
-APPENDED = {"S": (100, 40), "L": (400, 1)}
-"""Shards in the database, and shards that come."""
-APPENDING = ["cp", "farm_merge", "farm_merge_graft", "farm_merge_unverified", "attach_plain",
-             "attach_tuned"]  # fmt: skip
+SCRIPTS = ("cp", "farm_merge", "farm_merge_unverified", "attach_plain", "attach_tuned")
+
+
+class Kind(NamedTuple):
+    """What is merged.
+
+    Attributes:
+        shape: How large a shard is.
+        shards: How many come, by size.
+        held: How many are in the output, by size; none if it is new.
+        contenders: Who takes part if nobody is named.
+    """
+
+    shape: str = "usual"
+    shards: Mapping[str, int] = MappingProxyType(SIZES)
+    held: Mapping[str, int] | None = None
+    contenders: Sequence[str] = SCRIPTS
+
+
+KINDS = {
+    "today": Kind(contenders=(*CONTENDERS,)),
+    "legacy": Kind(contenders=(*SCRIPTS, "attach_agentfarm")),
+    "append": Kind(
+        shards={"S": 40, "L": 1},
+        held={"S": 100, "L": 400},
+        contenders=(*SCRIPTS, "farm_merge_graft"),
+    ),
+    "small": Kind("small", {"S": 2_000, "L": 10_000}),
+    "large": Kind("large", {"S": 1, "L": 1}),
+    "little": Kind("little", {"S": 1, "L": 1}),
+}
+"""Files of today's schema, and of AgentFarm's, into a new output; files into one that is there;
+files of two hundred rows, one of half a gigabyte, and one of a quarter of a megabyte."""
+
 SLOW = {"pandas", "sqlite_utils", "dump", "duckdb"}
 """Run once at L: they take minutes, and their spread decides nothing."""
 
 SAMPLE_SECONDS = 0.005
 
-RESULTS = Path(__file__).parent / "results"
+KEPT = Path(__file__).parent / "results"
+"""Results that are in the repository: of a full run on an idle machine."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", choices=SIZES, default="S")
-    parser.add_argument("--kind", choices=["today", "legacy", "append"], default="today")
+    parser.add_argument("--kind", choices=KINDS, default="today")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=Path("build/bench"))
+    parser.add_argument("--keep", action="store_true", help="results go into the repository")
     parser.add_argument("contenders", nargs="*")
     arguments = parser.parse_args()
-    is_append = arguments.kind == "append"
-    contenders = arguments.contenders or (APPENDING if is_append else list(CONTENDERS))
-    base = None
-    if is_append:
-        held, coming = APPENDED[arguments.size]
-        shards = make_shards(arguments.data, held + coming)
-        base, shards = made(arguments.data, shards[:held]), shards[held:]
-    else:
-        shards = make_shards(arguments.data, SIZES[arguments.size])
+    kind, size = KINDS[arguments.kind], arguments.size
+    held = kind.held[size] if kind.held else 0
+    shards = make_shards(arguments.data, held + kind.shards[size], kind.shape)
+    base = made(arguments.data, shards[:held]) if held else None
+    shards = shards[held:]
     if arguments.kind == "legacy":
         shards = [shard.parent.parent / "legacy" / shard.name for shard in shards]
-    shards = select(arguments.data, shards, arguments.size, arguments.kind)
+    shards = select(arguments.data, shards, size, arguments.kind)
     expected = count(shards)
-    size = sum(shard.stat().st_size for shard in shards)
+    size_bytes = sum(shard.stat().st_size for shard in shards)
     rows = sum(expected.values())
-    print(f"{arguments.kind} {arguments.size}: {len(shards)} files, {rows:,} rows,"
-          f" {size / 1e6:,.0f} MB")  # fmt: skip
+    print(
+        f"{arguments.kind} {size}: {len(shards)} files, {rows:,} rows, {size_bytes / 1e6:,.0f} MB"
+    )
     if base:
         before = rows_of(base)
         expected = {table: rows + before[table] for table, rows in expected.items()}
-    runs = race(contenders, arguments, shards, base, expected)
-    report(runs, arguments.kind, arguments.size, rows, size)
+    runs = race(arguments.contenders or kind.contenders, arguments, shards, base, expected)
+    folder = KEPT if arguments.keep else arguments.data / "results"
+    report(runs, folder, f"{arguments.kind} {size}", rows, size_bytes)
 
 
 Runs = dict[str, list[tuple[float, float, float]]]
@@ -91,8 +125,6 @@ def race(
             if reason := missing(contender):
                 if number == 0:
                     print(f"left out: {contender}: {reason}")
-                continue
-            if contender in SLOW and arguments.kind == "legacy":
                 continue
             if number and contender in SLOW and arguments.size == "L":
                 continue
@@ -208,7 +240,7 @@ def prepared(
         output.with_name(output.name + suffix).unlink(missing_ok=True)
     os.sync()
     return multiprocessing.get_context("fork").Process(
-        target=APPENDERS[contender], args=(shards, output)
+        target=EVERYBODY[contender], args=(shards, output)
     )
 
 
@@ -230,33 +262,29 @@ def proportional_kilobytes(pid: int) -> int:
     return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
 
 
-def report(
-    runs: dict[str, list[tuple[float, float, float]]],
-    kind: str,
-    size: str,
-    rows: int,
-    size_bytes: int,
-) -> None:
+def report(runs: Runs, folder: Path, name: str, rows: int, size_bytes: int) -> None:
+    """Print a table, and write it and what it is made of into a folder."""
     lines = ["| contender | seconds (range) | x cp | farm-merge is faster by | rows/s | peak MB"
              " | CPU s (range) |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     median = {name: statistics.median(s for s, *_ in found) for name, found in runs.items()}
     ours = median.get("farm_merge", 0)
-    for name, found in runs.items():
+    for contender, found in runs.items():
         seconds, cpu = [s for s, *_ in found], sorted(c for *_, c in found)
         lines.append(
-            f"| {name} | {median[name]:.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
-            f" | {median[name] / median['cp']:.2f} | {median[name] / ours:.2f}"
-            f" | {rows / median[name]:,.0f} | {max(m for _, m, _ in found):.0f}"
+            f"| {contender} | {median[contender]:.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
+            f" | {median[contender] / median['cp']:.2f} | {median[contender] / ours:.2f}"
+            f" | {rows / median[contender]:,.0f} | {max(m for _, m, _ in found):.0f}"
             f" | {statistics.median(cpu):.2f} ({cpu[0]:.2f}-{cpu[-1]:.2f}) |"
             if "cp" in median and ours
-            else f"| {name} | {median[name]:.2f} | | | | | {statistics.median(cpu):.2f} |"
+            else f"| {contender} | {median[contender]:.2f} | | | | | {statistics.median(cpu):.2f} |"
         )
-    text = f"{kind} {size}: {rows:,} rows, {size_bytes / 1e6:,.0f} MB\n\n" + "\n".join(lines) + "\n"
+    text = f"{name}: {rows:,} rows, {size_bytes / 1e6:,.0f} MB\n\n" + "\n".join(lines) + "\n"
     print(text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{kind}-{size}.md").write_text(text)
-    (RESULTS / f"{kind}-{size}.json").write_text(json.dumps(runs, indent=1))
+    folder.mkdir(exist_ok=True)
+    stem = name.replace(" ", "-")
+    (folder / f"{stem}.md").write_text(text)
+    (folder / f"{stem}.json").write_text(json.dumps(runs, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What people use today to merge SQLite files, each as a function of the inputs and the output.
 
-Every one writes today's schema, with the columns that the inputs have. None of them verifies.
+Every one writes today's schema, with the columns that the inputs have, but for the one that keeps
+AgentFarm's. None of them verifies.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from data import LEGACY_SCHEMA
+
 from farm_merge.publish import sync
 from farm_merge.schema import DATA_TABLES, ddl
 from farm_merge.sqlite import sqlite3
@@ -25,6 +28,13 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 TABLES = ("simulations", *DATA_TABLES)
+NUMBERED = {
+    "resource_states": "id",
+    "agent_actions": "action_id",
+    "health_incidents": "incident_id",
+    "simulation_config": "config_id",
+}
+"""Keys of AgentFarm's tables that are the rowid, and start anew in every file."""
 
 
 def farm_merge(shards: list[Path], output: Path) -> None:
@@ -98,6 +108,22 @@ def attach_tuned(shards: list[Path], output: Path) -> None:
         for statement in indexes:
             connection.execute(statement)
     sync(output)
+
+
+def attach_agentfarm(files: list[Path], output: Path) -> None:
+    """The script of a lab that keeps AgentFarm's tables and indexes: rows get new numbers."""
+    with closing(sqlite3.connect(str(output))) as connection:
+        connection.executescript(LEGACY_SCHEMA)
+        for file in files:
+            connection.execute("ATTACH DATABASE ? AS file", (str(file),))
+            for table in TABLES:
+                found = connection.execute(f"PRAGMA file.table_info({table})")
+                columns = ", ".join(row[1] for row in found if row[1] != NUMBERED.get(table))
+                connection.execute(
+                    f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM file.{table}"
+                )
+            connection.commit()
+            connection.execute("DETACH DATABASE file")
 
 
 def duckdb(shards: list[Path], output: Path) -> None:
@@ -187,7 +213,11 @@ CONTENDERS: dict[str, Callable[[list[Path], Path], None]] = {
         dump,
     )
 }
-APPENDERS = {**CONTENDERS, "farm_merge_graft": farm_merge_graft}
+EVERYBODY = {
+    **CONTENDERS,
+    "attach_agentfarm": attach_agentfarm,
+    "farm_merge_graft": farm_merge_graft,
+}
 
 
 def missing(contender: str) -> str | None:

@@ -38,7 +38,7 @@ def overhead(folder, runs):
         context={"folder": Path(__file__).parent},
     )
     started = time.perf_counter()
-    report = run_sweep(design, folder / "idle", folder / "idle.db", workers=WORKERS)
+    report = run_sweep(design, folder / "idle", folder / "idle.db", jobs=WORKERS)
     swept = time.perf_counter() - started
     assert len(report.completed) == runs
     started = time.perf_counter()
@@ -65,7 +65,7 @@ def hidden(folder, simulations):
         last = time.perf_counter()
 
     started = time.perf_counter()
-    report = run_sweep(design, folder / "s", folder / "s.db", workers=WORKERS, progress=note)
+    report = run_sweep(design, folder / "s", folder / "s.db", jobs=WORKERS, progress=note)
     ended = time.perf_counter()
     afterwards = merge_shards([folder / "s"], folder / "afterwards.db")
     return {

@@ -45,9 +45,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def _commands() -> str:
     parts = ["# Commands\n", "Made from `farm-merge COMMAND --help`.\n"]
+    parent = click.Context(main, info_name="farm-merge", **main.context_settings)
     for name, command in sorted(main.commands.items()):
-        with click.Context(command, info_name=f"farm-merge {name}", max_content_width=90) as ctx:
-            text = command.get_help(ctx)
+        text = command.get_help(click.Context(command, info_name=name, parent=parent))
         parts.append(f"## {name}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 

@@ -92,7 +92,8 @@ class ExperimentDatabase:
                 (self.experiment_id,),
             ).fetchall()
         )
-        return html_table(self._summary(), ["simulation", "status", "seed", "parameters"], rows)
+        columns = ["simulation", "status", "seed", "parameters"]
+        return html_table(self._summary(), columns, rows, len(rows))
 
     def _summary(self) -> str:
         state = "closed" if self._closed else _number(len(self.get_simulation_ids()))

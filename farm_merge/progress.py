@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ def _tqdm() -> type[tqdm[Any]]:
     name = "tqdm.auto" if "ipykernel" in sys.modules else "tqdm"
     # A thread that watches the bar would keep the merge from forking its workers.
     found = type("Bar", (import_module(name).tqdm,), {"monitor_interval": 0})
-    return cast("type[tqdm[Any]]", found)
+    bars = cast("type[tqdm[Any]]", found)
+    bars.set_lock(RLock())  # its own is for processes, too, and starts one on Python 3.14
+    return bars
 
 
 @contextmanager

@@ -37,8 +37,8 @@ def sensitivity(
 ) -> None:
     """Analyse how much an outcome depends on the parameters of a sweep.
 
-    For designs of Morris and Saltelli SALib's indices, with confidence intervals; for any other
-    rank correlations.
+    For designs of Morris and Saltelli these are SALib's indices, with confidence intervals; for any
+    other, rank correlations.
     """
     from farm_merge.sweep import sensitivity as analyse
 
@@ -73,7 +73,7 @@ def digest(
     """Print the content digest of simulations, and check those that the ledger has.
 
     The same content has the same digest on any machine, in a shard or an experiment database, in
-    whatever order its rows are. A simulation that is not what it was is a difference.
+    whatever order its rows are. The exit code is 4 if a simulation is not what it was.
     """
     from farm_merge.digest import digest_simulations, store_digests
 

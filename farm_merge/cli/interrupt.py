@@ -2,9 +2,9 @@
 
 Python raises KeyboardInterrupt between any two of its instructions. In the middle of an import it
 becomes another error; in what runs at a fork, or when an object goes, it is printed and forgotten,
-and so it is in what SQLite calls; and in the code of a lock it leaves the lock held, for which a
-thread then waits for ever. So a signal waits until the command is in code of its own, or in a call
-that blocks.
+and so it is in what SQLite calls; in the code of a lock it leaves the lock held, for which a
+thread then waits for ever; and a temporary folder that is being removed it leaves there. So a
+signal waits until the command is in code of its own, or in a call that blocks.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ _PATIENCE_SECONDS = 1.0
 
 _OWN = __name__.partition(".")[0]
 _DELICATE = frozenset((
-    "concurrent", "importlib", "logging", "multiprocessing", "queue", "threading", "weakref",
+    "concurrent", "importlib", "logging", "multiprocessing", "queue", "tempfile", "threading",
+    "weakref",
     f"{_OWN}.publish.lock", f"{_OWN}.publish.workshop",
 ))  # fmt: skip
-_WAITING = frozenset(("_recv", "_wait_for_tstate_lock", "hold", "poll", "select", "wait"))
-"""Functions in which the command waits for others."""
+_WAITING = frozenset((
+    "_recv", "_wait_for_tstate_lock", "hold", "join", "poll", "select", "wait",
+))  # fmt: skip
+"""Functions in which the command waits for others; `join` is that of threads since Python 3.13."""
 
 _CALLED_BY_SQLITE = frozenset(("_by_bytes", "_refuse_attach", "_refuse_modules", "count"))
 

@@ -95,14 +95,16 @@ def remove(
 @click.command()
 @options.database
 @options.new_folder
-@options.groups
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="PARAMETER",
+    help="Write a database for each value of this parameter, instead of one a simulation.",
+)
 @options.dry_run
 @options.form
 def split(database: Path, *, folder: Path, by: tuple[str, ...], dry_run: bool, form: str) -> None:
-    """Write every simulation into a shard of its own; merging them gives the same content.
-
-    With --by, a database for each value of a parameter.
-    """
+    """Write every simulation into a shard of its own; merging them gives the same content."""
     from farm_merge.housekeeping import split_database
 
     if len(by) > 1:

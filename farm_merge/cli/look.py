@@ -82,7 +82,7 @@ def list_(
 def info(database: Path, *, form: str) -> None:
     """Show how large a database is, what is in it, where that came from, and its health.
 
-    Damage that SQLite finds counts as a difference.
+    The exit code is 4 if SQLite finds damage.
     """
     from farm_merge.read.listing import describe_database
 
@@ -104,7 +104,7 @@ def info(database: Path, *, form: str) -> None:
 def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, form: str) -> None:
     """Show what files are: schema, simulations, rows by table, status, size, health, fingerprint.
 
-    Files that cannot be merged are left out, as far as the exit code goes.
+    The exit code is 3 if some of the files could not be merged, and 1 if none could.
     """
     described: list[dict[str, Any]] = []
     for source in _inspected(paths, on_duplicate_row):
@@ -117,15 +117,16 @@ def inspect(paths: tuple[str, ...], *, on_duplicate_row: Any, form: str) -> None
         rows = (row for source in described for row in _inspection_rows(source))
         print_rows(_INSPECTED, rows, form)
     bad = sum("problem" in source for source in described)
-    if bad or not described:
+    if bad:
         sys.exit(SOME_LEFT_OUT if bad < len(described) else NOTHING_DONE)
 
 
 def _inspected(paths: tuple[str, ...], on_duplicate_row: Any) -> Iterator[dict[str, Any]]:
     """Yield what is known of each file, or why it cannot be merged."""
-    from farm_merge.merge import describe_input, find_inputs, inspect_shard
+    from farm_merge.merge import describe_input, find_inputs, inspect_shard, require_some
 
     found = find_inputs(options.with_stdin(paths))
+    require_some(found)
     for path in found.files:
         try:
             yield describe_input(inspect_shard(path, on_duplicate_row=on_duplicate_row))
@@ -166,7 +167,8 @@ def verify(database: Path, shards: tuple[str, ...], *, form: str, **chosen: Any)
     """
     from farm_merge.merge import audit
 
-    report = audit(database, options.with_stdin(shards), progress=draws_bars(), **chosen)
+    paths = options.with_stdin(shards) if shards else None
+    report = audit(database, paths, progress=draws_bars(), **chosen)
     if form == "json":
         print_json(asdict(report))
     elif form != "table":
@@ -189,7 +191,9 @@ def verify(database: Path, shards: tuple[str, ...], *, form: str, **chosen: Any)
 @click.argument("pair", nargs=-1, metavar="[FIRST SECOND]")
 @options.simulations
 @options.where
-@click.option("--grouped", is_flag=True, help="Over repetitions: n, mean, std, and an interval.")
+@click.option(
+    "--grouped", is_flag=True, help="Over repetitions: n, mean, standard deviation, interval."
+)
 @options.groups
 @options.interval
 @options.metrics
@@ -260,7 +264,7 @@ def compare(
     "parameters",
     multiple=True,
     metavar="NAME=VALUE",
-    help="For a :NAME in it; repeatable.",
+    help="The value of :NAME in the statement; repeatable.",
 )
 @options.form
 def sql(

@@ -1,6 +1,6 @@
 """Arguments and options: each has one name, one meaning and one help text, in all commands.
 
-The vocabulary is in docs/design.md; `tests/cli/test_vocabulary.py` holds every command to it.
+The vocabulary is in docs/command-line.md; `tests/cli/test_vocabulary.py` holds every command to it.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ parameters_from_name = click.option(
 scheduler = click.option(
     "--scheduler",
     metavar="ADDRESS",
-    help="Of a Dask cluster that is there, such as tcp://host:8786.",
+    help="The scheduler of a Dask cluster that is running, such as tcp://host:8786.",
 )
 schema = click.option(
     "--as",

@@ -33,7 +33,7 @@ __all__ = ["COMMANDS"]
 @options.metrics
 @options.groups
 @options.interval
-@click.option("--title", help="Of the page. By default the name of the experiment.")
+@click.option("--title", help="The title of the page. By default, the name of the experiment.")
 @click.option(
     "--template",
     type=options.existing_file,

@@ -71,7 +71,7 @@ def _part(_context: click.Context, _option: click.Parameter, text: str | None) -
     type=click.Choice(["processes", "threads", "dask", "mpi"]),
     default="processes",
     show_default=True,
-    help="What spreads the runs.",
+    help="What carries out runs in parallel.",
 )
 @options.scheduler
 @options.on_conflict
@@ -101,10 +101,10 @@ def sweep(
         chosen["max_failures"] = 1
     plan = load_sweep(sweep_file)
     if dry_run:
-        _print_outlook(plan_sweep(plan, shards, output, workers=jobs), form)
+        _print_outlook(plan_sweep(plan, shards, output, jobs=jobs), form)
         return
     with (
-        engine(engine_name, workers=jobs, scheduler=scheduler) as executor,
+        engine(engine_name, jobs=jobs, scheduler=scheduler) as executor,
         drawing() as bar,
     ):
         report = run_sweep(
@@ -112,7 +112,7 @@ def sweep(
             shards,
             output,
             executor=executor,
-            workers=jobs,
+            jobs=jobs,
             progress=partial(show_runs, bar) if bar else None,
             merge_progress=merge_events(bar),
             **chosen,
@@ -165,13 +165,7 @@ def _print_outlook(outlook: Outlook, form: str) -> None:
         print_rows(columns, (list(row.values()) for row in rows), form)
         return
     _print_some(rows, "others")
-    judged = f", judged by {outlook.judged:,} runs"
-    time = "" if outlook.seconds is None else f", in about {outlook.seconds:,.0f} s"
-    size = "" if outlook.bytes is None else f"; all shards about {outlook.bytes:,} bytes"
-    say(
-        f"{len(outlook.due):,} of {len(outlook.runs):,} runs would be simulated{time}"
-        f"{size}{judged if outlook.judged else ''}. Nothing was run"
-    )
+    say(f"{outlook.summary}. Nothing was run")
 
 
 def _print_failures(report: SweepReport) -> None:

@@ -37,7 +37,12 @@ __all__ = ["COMMANDS"]
     metavar="SECONDS",
     help="Time between two looks.",
 )
-@click.option("--until", type=click.IntRange(1), metavar="N", help="End with so many simulations.")
+@click.option(
+    "--until",
+    type=click.IntRange(1),
+    metavar="N",
+    help="End as soon as the database has so many simulations.",
+)
 @options.dry_run
 @options.form
 def watch(paths: tuple[str, ...], *, output: Path, dry_run: bool, form: str, **chosen: Any) -> None:

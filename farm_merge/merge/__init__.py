@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from farm_merge.merge.audit import Audit, audit
-from farm_merge.merge.inputs.find import find_inputs
+from farm_merge.merge.inputs.find import find_inputs, require_some
 from farm_merge.merge.inputs.inspect import inspect_shard
 from farm_merge.merge.merge import make_plan, merge
 from farm_merge.merge.options import (
@@ -52,6 +52,7 @@ __all__ = [
     "inspect_shard",
     "merge_shards",
     "plan_merge",
+    "require_some",
 ]
 
 

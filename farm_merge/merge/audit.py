@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import FarmMergeError, OutputError
+from farm_merge.errors import FarmMergeError, OutputError, ShardError
 from farm_merge.health import examining
 from farm_merge.merge.inputs.file import look_into
-from farm_merge.merge.inputs.find import find_inputs
+from farm_merge.merge.inputs.find import Found, find_inputs, require_some
 from farm_merge.merge.inputs.inspect import inspect_file
 from farm_merge.merge.ledger import expected_rows
 from farm_merge.merge.options import (
@@ -72,7 +72,7 @@ class Audit:
 
 def audit(
     output: str | PathLike[str],
-    shards: Iterable[str | PathLike[str]] = (),
+    shards: Iterable[str | PathLike[str]] | None = None,
     *,
     simulation_id: str | None = None,
     parameters_from_name: str | None = None,
@@ -91,7 +91,7 @@ def audit(
         output: The experiment database.
         shards: Files, folders and patterns whose simulations are compared with the output's, every
             table, every value and its type, in whatever order the rows are. A simulation that was
-            joined from several files must have all rows of each.
+            joined from several files must have all rows of each. By default none is.
         simulation_id: What runs were called whose files do not name them, as for `merge_shards`.
         parameters_from_name: What found fields for that in paths, as for `merge_shards`.
         sidecars: Names of more files with parameters beside runs, as for `merge_shards`.
@@ -106,6 +106,7 @@ def audit(
     Raises:
         InvalidOptionError: If an option has a value that it does not know.
         OutputError: If the output is no experiment database, or damaged beyond reading.
+        ShardError: If a shard is not there, or there is none among those that are named.
     """
     output = Path(output)
     options = Options(
@@ -123,6 +124,7 @@ def audit(
     if not output.exists():
         raise OutputError("no such file", path=output)
     require_usable(output)
+    found = Found() if shards is None else _found(shards, output)
     try:
         before = look_at_output(output)
         if before.structure and not is_affordable(before.structure):
@@ -132,9 +134,8 @@ def audit(
                 remedy=f"merge it into one without: farm-merge {output} -o NEW.db",
             )
         counted, problems, notes = _check(before)
-        paths = find_inputs(shards, output=output).files
         with counting(progress, "verify", "files") as report:
-            compared, differences = _compare(before, paths, rules, options, report)
+            compared, differences = _compare(before, found.files, rules, options, report)
     except sqlite3.DatabaseError as exc:
         raise OutputError(f"damaged, SQLite cannot read it ({exc})", path=output) from exc
     except WorkerDiedError as exc:
@@ -149,8 +150,18 @@ def audit(
         counted,
         compared,
         (*problems, *differences),
-        tuple(notes),
+        (*notes, *(f"not compared: {error}" for error in found.others.values())),
     )
+
+
+def _found(shards: Iterable[str | PathLike[str]], output: Path) -> Found:
+    """Return the files to compare with; what is not there would be no difference, and no check."""
+    found = find_inputs(shards, output=output)
+    require_some(found)
+    for path in found.files:
+        if not path.exists():
+            raise ShardError("no such file", path=path)
+    return found
 
 
 def _check(output: Output) -> tuple[int, list[str], list[str]]:

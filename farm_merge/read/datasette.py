@@ -6,7 +6,9 @@ https://docs.datasette.io/en/stable/metadata.html describes what Datasette is to
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import signal
+import threading
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
@@ -20,12 +22,16 @@ from farm_merge.read.where import flat_parameters
 from farm_merge.sqlite import column_types, quoted, sqlite3, table_names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from os import PathLike
+    from types import FrameType
 
 __all__ = ["datasette_metadata", "serve_database"]
 
 _MOST_FACET_VALUES = 50
 _HIGHEST_PORT = 65535
+_AGAIN_SECONDS = 0.1
+"""When to look again whether the server listens to signals."""
 
 _SETTINGS = {
     "sql_time_limit_ms": 10_000,
@@ -86,7 +92,7 @@ def datasette_metadata(database: str | PathLike[str]) -> dict[str, Any]:
 def serve_database(
     database: str | PathLike[str], *, host: str = "127.0.0.1", port: int = 8001
 ) -> None:
-    """Let Datasette show a database until it is interrupted.
+    """Let Datasette show a database until it is interrupted, or terminated.
 
     Beside the database it shows a table `runs`, with a column for each parameter, so that
     simulations can be filtered and counted by them.
@@ -119,7 +125,37 @@ def serve_database(
         words += ["--host", host, "--port", str(port)]
         for setting, value in _SETTINGS.items():
             words += ["--setting", setting, str(value)]
-        cli.main(words, standalone_mode=False)
+        with _ended_by_signals():
+            cli.main(words, standalone_mode=False)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let a signal end the server, and no more: then there is a folder to be removed.
+
+    What is raised while uvicorn starts, it takes for an error of Datasette's, and goes on. When it
+    has ended at a signal, it sends it once more to whoever handled it before
+    (https://github.com/Kludex/uvicorn, `Server.capture_signals`).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _: FrameType | None) -> None:
+        serves = signal.getsignal(signal.SIGTERM) is not handle
+        if number == signal.SIGALRM and serves:
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [(number, signal.signal(number, handle)) for number in numbers]
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, earlier in before:
+            signal.signal(number, earlier)
 
 
 def _runs_name(path: Path) -> str:

@@ -96,8 +96,8 @@ def slug(name: str) -> str:
 
 
 def capital(title: str) -> str:
-    """Return a title with a capital letter in front."""
-    return title[:1].upper() + title[1:]
+    """Return a title with a capital letter in front, where that is not the name of a table."""
+    return title if "." in title.partition(" ")[0] else title[:1].upper() + title[1:]
 
 
 def named(name: str) -> Any:

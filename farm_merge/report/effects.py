@@ -25,6 +25,9 @@ _MOST_OUTCOMES = 6
 _ROW, _LEAST_HEIGHT = 22, 120
 """Pixels that an index takes, and a panel at least."""
 
+_TICKS, _MARGIN = 8, 8
+"""About so many ticks, and pixels between what is drawn and names of parameters."""
+
 _NAMES = {
     "saltelli": "Sobol's indices",
     "morris": "Elementary effects",
@@ -78,7 +81,13 @@ def draw_effects(database: Path) -> Iterator[Chart]:
     )
     drawing = alt.layer(
         base.mark_rule(strokeWidth=2).encode(
-            x=alt.X("low:Q", title="index and its 95 % interval"), x2="high:Q"
+            x=alt.X(
+                "low:Q",
+                title="index and its 95 % interval",
+                axis=alt.Axis(tickCount=_TICKS),
+                scale=alt.Scale(padding=_MARGIN, nice=False),
+            ),
+            x2="high:Q",
         ),
         base.mark_point(filled=True, opacity=1, size=70).encode(x="value:Q"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from farm_merge.read.compare import kinds_in_words
 from farm_merge.report.chart import COLOURS, IS_SHOWN, Chart, counted, named, scale_of
 from farm_merge.report.outcomes import points
 from farm_merge.report.series import spread
@@ -53,13 +54,12 @@ def _lives(runs: Runs) -> Chart:
         "yOffset": alt.YOffset("what:N", sort=list(words.values())),
         "color": _kinds(list(words.values()), "what"),
     }
-    names = " or ".join(sets["interval"].unique())
     return Chart(
         "births_and_deaths",
         "Lives",
         "Births and deaths",
         "Agents of a run that ever lived, founders included, and that died:"
-        f" {names}, {counted(sets['n'])}.",
+        f" {kinds_in_words(sets['interval'])}, {counted(sets['n'])}.",
         alt.layer(*points(sets, axes, "agents", extent, "x")),
         {"sets": sets, "runs": alone[alone["few"]]},
         runs.panels,

@@ -18,7 +18,7 @@ function records({ columns, rows }) {
 }
 
 function settings() {
-  return { hidden: boxes.filter(box => !box.checked).map(box => box.value), single_runs: singleRuns.checked };
+  return { hidden: boxes.filter(box => !box.checked).map(box => box.value), single_runs: Boolean(singleRuns?.checked) };
 }
 
 /* The drawing with the rows of one panel; on the page, checkboxes stand for the legend of sets. */

@@ -145,6 +145,7 @@ def _environment(folder: Path | None) -> Environment:
 
 
 @cache
+@cache
 def _vega() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script, which is taken as it is."""
     import vl_convert

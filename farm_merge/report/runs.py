@@ -221,7 +221,9 @@ def _outcomes(frame: pd.DataFrame, series: dict[str, pd.DataFrame]) -> dict[str,
     varied = [name for name in varied_results(frame) if pd.api.types.is_numeric_dtype(frame[name])]
     drawn = [f"final_{metric}" for metric in series if f"final_{metric}" in varied]
     others = [name for name in varied if not name.startswith(("mean_", "min_", "max_"))]
-    chosen = list(dict.fromkeys([*drawn, *others]))[:_MOST_OUTCOMES]
+    # What has one value a run was written as its outcome.
+    single = [name for name in others if "." in name and not name.startswith("final_")]
+    chosen = list(dict.fromkeys([*single, *drawn, *others]))[:_MOST_OUTCOMES]
     return {name: name.replace("_", " ", 1) for name in chosen}
 
 

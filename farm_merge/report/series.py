@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from farm_merge.read.compare import FEWEST_RUNS, intervals
+from farm_merge.read.compare import FEWEST_RUNS, intervals, kinds_in_words
 from farm_merge.report.chart import COLOURS, IS_SHOWN, Chart, counted, named, scale_of, slug
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def _caption(means: pd.DataFrame, n: pd.Series[Any], *, is_single: bool) -> str:
         return f"Each of the {int(n.sum()):,} runs: there are too many parameter sets to pool runs."
     words = []
     if (~means["few"]).any():
-        names = means.loc[~means["few"], "interval"].unique()
-        words.append(f"Line and band: mean and {' or '.join(names)}.")
+        kinds = kinds_in_words(means.loc[~means["few"], "interval"])
+        words.append(f"Line and band: mean and {kinds}.")
     if (n < FEWEST_RUNS).any():
         words.append(
             f"{'Thin lines' if words else 'Lines'} and band: the runs of sets with fewer than"

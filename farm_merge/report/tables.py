@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.read.compare import (
     group_repetitions,
     is_technical,
+    kinds_in_words,
     parameter_columns,
     unfinished,
     without_prefix,
@@ -107,12 +108,14 @@ def results(runs: Runs) -> Table | None:
         key = tuple(map(str, (row[name] for name in keys)))
         of_set = cells.setdefault(key, {name: row[name] for name in keys})
         of_set[str(row["result"])] = row
-    notes = {name: _kinds(means[means["result"] == name]) for name in names}
+    kinds = {name: means.loc[means["result"] == name, "interval"] for name in names}
+    notes = {name: kinds_in_words(found) for name, found in kinds.items()}
+    mixed = {name for name, found in kinds.items() if found.nunique() > 1}
     failed, n = _sizes(runs, by)
     rows = []
     for key in n:
         of_set = cells.get(key, dict(zip(keys, n[key][1], strict=True)))
-        found = (_interval(of_set.get(name), is_mixed=" or " in notes[name]) for name in names)
+        found = (_interval(of_set.get(name), is_mixed=name in mixed) for name in names)
         sizes = (n[key][0], failed[key]) if any(failed.values()) else (n[key][0],)
         rows.append((*(of_set[name] for name in keys), *sizes, *found))
     sizes_named = ["n", "failed"] if any(failed.values()) else ["n"]
@@ -148,12 +151,6 @@ def _sizes(
         n, _ = others.get(key, (0, ()))
         others[key] = n + (not is_failed), values
     return dict(failed), others
-
-
-def _kinds(rows: pd.DataFrame) -> str:
-    """Return what the intervals of a result are, in words."""
-    names = [name for name in dict.fromkeys(rows["interval"]) if name != "one run"]
-    return " or ".join(names) or "one run"
 
 
 def _interval(row: dict[str, Any] | None, *, is_mixed: bool) -> Cell:

@@ -20,7 +20,7 @@ Engine = Literal["processes", "threads", "dask", "mpi"]
 
 @contextmanager
 def engine(
-    name: Engine, *, workers: int | None = None, scheduler: str | None = None
+    name: Engine, *, jobs: int | None = None, scheduler: str | None = None
 ) -> Iterator[Executor | None]:
     """Yield an executor for `run_sweep`; None for processes of the sweep's own.
 
@@ -28,7 +28,7 @@ def engine(
         name: "processes", "threads" of this process, "dask" for a cluster of Dask (a new one on
             this machine without `scheduler`), "mpi" for the processes of MPI, started as
             `mpiexec -n 9 python -m mpi4py.futures -m farm_merge sweep …`.
-        workers: How many threads, or processes of a new Dask cluster; one a core by default.
+        jobs: How many threads, or processes of a new Dask cluster; one a core by default.
         scheduler: The address of Dask's scheduler.
 
     Raises:
@@ -42,18 +42,18 @@ def engine(
         yield None
         return
     made = {"threads": _threads, "dask": _dask, "mpi": _mpi}[name]
-    with made(workers, scheduler) as executor:
+    with made(jobs, scheduler) as executor:
         yield executor
 
 
 @contextmanager
-def _threads(workers: int | None, _: str | None) -> Iterator[Executor]:
-    with ThreadPoolExecutor(workers) as executor:
+def _threads(jobs: int | None, _: str | None) -> Iterator[Executor]:
+    with ThreadPoolExecutor(jobs) as executor:
         yield executor
 
 
 @contextmanager
-def _dask(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
+def _dask(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
     try:
         distributed: Any = import_module("distributed")  # it has no types of its own
     except ModuleNotFoundError as exc:
@@ -68,18 +68,16 @@ def _dask(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
         except OSError as exc:
             raise FarmMergeError(f"Dask's scheduler {scheduler} does not answer ({exc})") from exc
         return
-    cluster = distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address=":0"
-    )
+    cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=":0")
     with cluster, cluster.get_client() as client, client.get_executor(pure=False) as executor:
         yield executor
 
 
 @contextmanager
-def _mpi(workers: int | None, _: str | None) -> Iterator[Executor]:
+def _mpi(jobs: int | None, _: str | None) -> Iterator[Executor]:
     try:
         from mpi4py.futures import MPIPoolExecutor
     except (ImportError, RuntimeError) as exc:
         raise missing_extra(f"MPI cannot be used ({exc}); it needs one", "mpi") from exc
-    with MPIPoolExecutor(workers) as executor:
+    with MPIPoolExecutor(jobs) as executor:
         yield executor

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from farm_merge.notebook import html_table
 from farm_merge.publish import reading_output
 from farm_merge.sqlite import connect, file_uri
 from farm_merge.sweep.code import code_of
@@ -50,13 +51,31 @@ class Outlook:
     bytes: int | None
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"<Outlook: {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the first runs that would be simulated."""
+        rows = ((run.simulation_id, run.seed, run.parameters) for run in self.due)
+        return html_table(self.summary, ["run", "seed", "parameters"], rows, len(self.due))
+
+    @property
+    def summary(self) -> str:
+        """What would be done, in a line."""
+        time = "" if self.seconds is None else f", in about {self.seconds:,.0f} s"
+        size = "" if self.bytes is None else f"; all shards about {self.bytes:,} bytes"
+        judged = f", judged by {self.judged:,} runs" if self.judged else ""
+        return (
+            f"{len(self.due):,} of {len(self.runs):,} runs would be simulated{time}{size}{judged}"
+        )
+
 
 def plan_sweep(
     sweep: Sweep,
     shards: str | PathLike[str],
     output: str | PathLike[str],
     *,
-    workers: int | None = None,
+    jobs: int | None = None,
 ) -> Outlook:
     """Return what a sweep would do; nothing is run, and nothing is written.
 
@@ -64,7 +83,7 @@ def plan_sweep(
         sweep: The design.
         shards: The folder for the shards.
         output: The experiment database.
-        workers: How many runs go on at once; one a core by default.
+        jobs: How many runs go on at once; one a core by default.
 
     Raises:
         ConflictError: If a shard or simulation is there that is not of this sweep.
@@ -75,7 +94,7 @@ def plan_sweep(
     found = find_runs(runs, places, output, sweep.experiment_id, code_of(sweep.simulator()))
     present, due = runs.at(found.present), runs.at(found.due)
     times, sizes = _measured(present[:_MOST_JUDGED], places, output)
-    seconds = fmean(times) * len(due) / (workers or os.cpu_count() or 1) if times else None
+    seconds = fmean(times) * len(due) / (jobs or os.cpu_count() or 1) if times else None
     return Outlook(
         runs,
         due,

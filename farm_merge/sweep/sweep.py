@@ -7,11 +7,13 @@ from collections import deque
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from farm_merge.errors import ConflictError, InvalidOptionError, require_choice
 from farm_merge.merge import MergeReport, OnConflict
+from farm_merge.notebook import html_table
 from farm_merge.progress import runs_and_merge
 from farm_merge.publish import locked, writing
 from farm_merge.sweep.code import code_of
@@ -60,6 +62,29 @@ class SweepReport:
     merge: MergeReport
     hidden_seconds: float
 
+    def __repr__(self) -> str:
+        return f"<SweepReport {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the runs, those first that failed."""
+        rows = chain(
+            ((it.run.simulation_id, "failed", it.reason) for it in self.failed),
+            ((run.simulation_id, "simulated", None) for run in self.completed),
+            ((run.simulation_id, "there before", None) for run in self.present),
+        )
+        number = len(self.failed) + len(self.completed) + len(self.present)
+        return html_table(self._summary(), ["run", "what", "why"], rows, number)
+
+    def _summary(self) -> str:
+        counts = {
+            "simulated": len(self.completed),
+            "there before": len(self.present),
+            "failed": len(self.failed),
+            "not run": self.not_run,
+        }
+        parts = [f"{number:,} {what}" for what, number in counts.items() if number]
+        return f"{self.merge.output}: {', '.join(parts) or 'nothing to run'}"
+
 
 def run_sweep(
     sweep: Sweep,
@@ -67,7 +92,7 @@ def run_sweep(
     output: str | PathLike[str],
     *,
     executor: Executor | None = None,
-    workers: int | None = None,
+    jobs: int | None = None,
     timeout: float | None = None,
     retries: int | None = None,
     max_failures: int | None = None,
@@ -89,7 +114,7 @@ def run_sweep(
         executor: Any executor of `concurrent.futures`, or of its interface, such as
             `dask.distributed.Client().get_executor(pure=False)`; by default processes on this
             machine. Other than in Python's own, runs go on in children of the workers.
-        workers: The number of processes if no executor is given; one a core by default.
+        jobs: The number of processes if no executor is given; one a core by default.
         timeout: Seconds that a run may take, instead of what the sweep has; with an executor, a
             run then goes on in a child of its worker, which can be ended.
         retries: How often a run that fails is tried again, instead of what the sweep has.
@@ -112,12 +137,12 @@ def run_sweep(
     """
     retries = sweep.retries if retries is None else retries
     timeout = sweep.timeout if timeout is None else timeout
-    _require_options(on_conflict, workers, timeout, retries, max_failures, task)
+    _require_options(on_conflict, jobs, timeout, retries, max_failures, task)
     folder, output = Path(shards).resolve(), Path(output)
     first, step = task or (1, 1)
     runs = sweep.runs()[first - 1 :: step]
     simulator = sweep.simulator()
-    jobs = Jobs(
+    work = Jobs(
         folder,
         sweep.experiment_id,
         simulator,
@@ -143,7 +168,7 @@ def run_sweep(
             places,
             output,
             sweep.experiment_id,
-            jobs.code,
+            work.code,
             tolerant=on_conflict != "error",
         )
         if any(folder.glob(".*.running*")):  # a power failure may take a rename back
@@ -156,7 +181,7 @@ def run_sweep(
             for shard in places.of(runs.at(found.present)):
                 collector.add(shard)
             stack.callback(places.take_over, collector)
-            crew = stack.enter_context(closing(_crew(jobs, executor, workers)))
+            crew = stack.enter_context(closing(_crew(work, executor, jobs)))
             _carry_out(crew, (runs[place] for place in found.due), tally, collector, places)
         if collector.error is not None:  # what it did not write is written once more
             experiment.record(tally.failed)
@@ -175,14 +200,14 @@ def run_sweep(
 
 def _require_options(
     on_conflict: str,
-    workers: int | None,
+    jobs: int | None,
     timeout: float | None,
     retries: int,
     max_failures: int | None,
     task: tuple[int, int] | None,
 ) -> None:
     require_choice("on_conflict", on_conflict, get_args(OnConflict))
-    least = {"workers": (workers, 1), "max_failures": (max_failures, 1), "retries": (retries, 0)}
+    least = {"jobs": (jobs, 1), "max_failures": (max_failures, 1), "retries": (retries, 0)}
     for name, (value, lowest) in least.items():
         if value is not None and value < lowest:
             raise InvalidOptionError(f"{name} is {value!r}; it takes a number from {lowest}")
@@ -192,10 +217,10 @@ def _require_options(
         raise InvalidOptionError(f"task is {task!r}; it takes K and N, with K from 1 to N")
 
 
-def _crew(jobs: Jobs, executor: Executor | None, workers: int | None) -> ProcessCrew | ExecutorCrew:
+def _crew(work: Jobs, executor: Executor | None, jobs: int | None) -> ProcessCrew | ExecutorCrew:
     if executor is not None:
-        return ExecutorCrew(jobs, executor)
-    return ProcessCrew(jobs, workers or os.cpu_count() or 1)
+        return ExecutorCrew(work, executor)
+    return ProcessCrew(work, jobs or os.cpu_count() or 1)
 
 
 def _carry_out(

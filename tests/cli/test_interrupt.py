@@ -40,7 +40,7 @@ BEARS_NOT = {
     "the import of a module of ours": "own('import bites')",
     "a lock": """
     class Lock:
-        acquire, release = None, lambda self: print("released")
+        acquire, locked, release = None, None, lambda self: print("released")
         def __enter__(self): bite()
         def __exit__(self, *_): print("let go")
     with threading.Condition(Lock()): print("held")""",
@@ -48,6 +48,17 @@ BEARS_NOT = {
     os.register_at_fork(after_in_parent=bite)
     if not os.fork(): os._exit(0)""",
     "the end of an object": "key = {1}; ref = weakref.ref(key, bite); del key",
+    "a temporary folder": """
+    import shutil, tempfile
+    from farm_merge.cli import interrupt
+    interrupt._PATIENCE_SECONDS = 0
+    tempfile.TemporaryDirectory._rmtree = lambda _, path, **__: (bite(), shutil.rmtree(path))
+    own("""
+    + repr("""
+import tempfile
+with tempfile.TemporaryDirectory(): pass
+""")
+    + ")",
     "a call by SQLite": """
     own('''
 import os, signal, sqlite3
@@ -64,6 +75,11 @@ connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM
 BEARS = {
     "a statement of ours": "own('import os; os.kill(os.getpid(), 2); print(1)')",
     "a lock that is waited for": "print('waits', flush=True); threading.Event().wait()",
+    "a thread that is waited for": """
+    thread = threading.Thread(target=lambda: threading.Event().wait(), daemon=True)
+    thread.start()
+    print("waits", flush=True)
+    thread.join()""",
     "another package, after a while": "print('waits', flush=True)\n    while True: pass",
 }
 

@@ -8,6 +8,7 @@ import pytest
 @pytest.fixture
 def place(run, make_shard, tmp_path):
     run(make_shard("run_a"), make_shard("run_b"), "-o", "exp.db")
+    (tmp_path / "hollow").mkdir()
     return tmp_path
 
 
@@ -35,6 +36,9 @@ def place(run, make_shard, tmp_path):
         ("rerun exp.db run_c", 1, "has no simulation run_c; the nearest is run_"),
         ("split exp.db -o x --by rat", 1, "the nearest is rate"),
         ("split exp.db -o x --by a --by b", 2, "--by is taken once here"),
+        ("verify exp.db gone/", 1, "gone: no such file"),
+        ("verify exp.db hollow/", 1, "no database found among the inputs"),
+        ("inspect hollow/", 1, "no database found among the inputs"),
         ("help verfy", 2, "there is no command verfy; the nearest is verify"),
     ],
 )  # fmt: skip

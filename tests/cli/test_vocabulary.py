@@ -26,7 +26,7 @@ PRINTS = {"archive", "compare", "describe", "digest", "info", "inspect", "list",
 SELECTS = {"compare", "digest", "export", "list", "remove", "report"}
 """What is about some of the simulations of a database."""
 
-WORKS = {"export", "merge", "sweep"}
+WORKS = {"export", "merge", "sweep", "verify"}
 """What is done by several processes."""
 
 SPECIAL = {
@@ -34,6 +34,7 @@ SPECIAL = {
     ("publish", "--format"),
     ("sweep", "--shards"),
     ("merge", "--verify"),
+    ("split", "--by"),
 }
 """Options of one command that are called like something else, for what they are about differs."""
 

@@ -20,8 +20,8 @@ from farm_merge.cli import main
 from farm_merge.errors import FarmMergeError
 from farm_merge.housekeeping import remove_simulations
 from farm_merge.merge import merge_shards
-from farm_merge.report import write_report
-from farm_merge.report.chart import draw_pictures
+from farm_merge.report import page, write_report
+from farm_merge.report.chart import draw_pictures, on_page
 from farm_merge.report.charts import draw_charts
 from farm_merge.report.runs import read_runs
 from farm_merge.sqlite import COMPANION_SUFFIXES, sqlite3
@@ -186,15 +186,20 @@ def with_page(folder: Path) -> None:
 def charts(folder: Path) -> Any:
     """Draw the charts of a report, and their pictures, which takes seconds."""
     drawn = [*draw_charts(read_runs(folder / "exp.db"))]
-    return drawn, [*draw_pictures(drawn[:3])]
+    on_pages = {chart.name: on_page(chart) for chart in drawn}
+    return drawn, on_pages, [*draw_pictures(drawn[:3])], page._vega()
 
 
 def report(folder: Path) -> None:
-    drawn, pictures = SHARED
-    with patch.multiple(
-        "farm_merge.report",
-        draw_charts=lambda _: drawn, draw_pictures=lambda _: pictures,
-    ):  # fmt: skip
+    drawn, on_pages, pictures, vega = SHARED
+    with (
+        patch.multiple(
+            "farm_merge.report",
+            draw_charts=lambda _: drawn,
+            draw_pictures=lambda _: pictures,
+        ),
+        patch.multiple(page, on_page=lambda chart: on_pages[chart.name], _vega=lambda: vega),
+    ):
         write_report(folder / "exp.db", folder / "r.html", plots=folder / "plots")
 
 
@@ -315,9 +320,9 @@ def problems(
         yield from (f"{name} is new among the inputs" for name in names - {*before})
     else:
         yield from _apart(folder)
-    for page in folder.glob("*.html"):
-        if not page.read_text().rstrip().endswith("</html>"):
-            yield f"{page.name} is not whole"
+    for path in folder.glob("*.html"):
+        if not path.read_text().rstrip().endswith("</html>"):
+            yield f"{path.name} is not whole"
     output = folder / scenario.output
     if not output.exists():
         if scenario.before is not None:

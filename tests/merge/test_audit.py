@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from farm_merge.errors import OutputError
+from farm_merge.errors import OutputError, ShardError
 from farm_merge.merge import audit, merge_shards
 from farm_merge.sqlite import sqlite3
 from tests.conftest import query
@@ -79,6 +79,28 @@ def test_a_shard_that_cannot_be_read_is_reported(merged, tmp_path):
     (tmp_path / "text.db").write_text("nonsense")
     (problem,) = audit(output, [tmp_path / "text.db"]).problems
     assert "not a SQLite database" in problem
+
+
+@pytest.mark.parametrize("named", ["gone.db", "nothing/*.db", "empty"])
+def test_files_that_are_not_there_are_no_difference_and_not_compared_in_silence(
+    merged, tmp_path, named
+):
+    output, sources = merged
+    (tmp_path / "empty").mkdir()
+    reason = "no database found" if named == "empty" else "no such file"
+    with pytest.raises(ShardError, match=reason):
+        audit(output, [tmp_path / named])
+    if named != "empty":
+        with pytest.raises(ShardError, match=reason):
+            audit(output, [*sources, tmp_path / named])
+
+
+def test_what_is_found_and_no_input_is_noted(merged, tmp_path):
+    output, sources = merged
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / ".hidden.db").write_bytes(sources[0].read_bytes())
+    (note,) = audit(output, [tmp_path / "more"]).notes
+    assert note.startswith(f"not compared: {tmp_path}/more/.hidden.db: is hidden")
 
 
 def test_rows_that_point_nowhere_are_reported_and_no_problem(make_shard, tmp_path):

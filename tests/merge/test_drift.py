@@ -8,7 +8,9 @@ import pytest
 
 from farm_merge.errors import ShardError
 from farm_merge.merge import Action, merge_shards
+from farm_merge.merge.inputs.file import fingerprint, look_at
 from tests.conftest import query
+from tests.merge import damage
 from tests.merge.checks import ids, merge_checked, require_sound
 from tests.merge.eras import write, write_era, write_rows
 
@@ -265,6 +267,21 @@ def test_one_reference_that_others_lack_does_not_break_the_output(tmp_path):
     )
     merge_checked(tmp_path / "exp.db", first, second)
     assert query(tmp_path / "exp.db", "PRAGMA foreign_key_check") == []
+
+
+def test_a_shard_that_is_rewritten_is_read_whole_before(make_shard, tmp_path):
+    """Where shards declare one column otherwise, it loses its type, and pages do not fit."""
+    shards = [make_shard(name, steps=500) for name in "ab"]
+    for shard, declared in zip(shards, ("REAL", "TEXT"), strict=True):
+        query(shard, f"ALTER TABLE agents ADD COLUMN mood {declared}")
+        query(shard, "UPDATE agents SET mood = '1.5'")
+    merge_checked(tmp_path / "exp.db", *shards)
+    assert query(tmp_path / "exp.db", "SELECT fingerprint FROM merged_shards ORDER BY 1") == sorted(
+        (fingerprint(look_at(shard)),) for shard in shards
+    )
+    damage.damaged(shards[0], damage.empty_leaf)
+    with pytest.raises(ShardError, match=r"a\.db: damaged"):
+        merge_shards(shards, tmp_path / "other.db")
 
 
 def test_legacy_and_shards_and_foreign_files_in_one_merge(make_shard, tmp_path):

@@ -52,6 +52,6 @@ def test_the_options_of_a_merge_are_spelled_where_editors_find_them():
     for name, option in inspect.signature(Options).parameters.items():
         assert spelled[name].kind is inspect.Parameter.KEYWORD_ONLY
         assert spelled[name].default == option.default
-        assert f"        {name}: " in merge_shards.__doc__
+        assert f"    {name}: " in inspect.getdoc(merge_shards)
     shared = inspect.signature(plan_merge).parameters.keys() - {"paths", "output", "progress"}
     assert shared <= inspect.signature(Options).parameters.keys()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from urllib.request import urlopen
 
 import pytest
@@ -19,11 +22,15 @@ pytest.importorskip("datasette")
 VALUES = {"simulation_id": "a2", "parameter": "learning_rate", "step": 1}
 
 
-@pytest.fixture
-def ask(four_runs):
-    """Start a server; return what asks it for JSON."""
-    words = [sys.executable, "-m", "farm_merge", "serve", str(four_runs), "--port", "0"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+@contextmanager
+def served(words, folder):
+    """Start a server that has a folder for what is temporary; yield it, and where it listens."""
+    with subprocess.Popen(
+        [sys.executable, *words],
+        env={**os.environ, "TMPDIR": str(folder)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
         said = []
         for line in server.stderr:  # until it says where it listens
             said.append(line)
@@ -31,16 +38,42 @@ def ask(four_runs):
                 break
         else:
             pytest.fail("".join(said))
-
-        def ask(path):
-            with urlopen(found[0] + path, timeout=60) as answer:
-                return json.load(answer)
-
         try:
-            yield ask
+            yield server, found[0]
         finally:
             server.terminate()
             server.communicate(timeout=60)
+
+
+@pytest.fixture
+def ask(four_runs, tmp_path):
+    """Start a server; return what asks it for JSON."""
+
+    def ask(path):
+        with urlopen(address + path, timeout=60) as answer:
+            return json.load(answer)
+
+    words = ["-m", "farm_merge", "serve", str(four_runs), "--port", "0"]
+    with served(words, tmp_path) as (_, address):
+        yield ask
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGTERM, ["-c", "import sys, farm_merge.read.datasette as it\n"
+                                "it.serve_database(sys.argv[1], port=0); print('went on')"]),
+        (signal.SIGINT, ["-m", "farm_merge", "serve", "--port", "0"]),
+    ],
+)  # fmt: skip
+def test_a_server_that_is_ended_leaves_no_folder(four_runs, tmp_path, number, words):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    with served([*words, str(four_runs)], folder) as (server, _):
+        assert list(folder.iterdir())
+        server.send_signal(number)
+        server.communicate(timeout=60)
+        assert (server.returncode, list(folder.iterdir())) == (0, [])
 
 
 def test_datasette_shows_runs_by_parameter_labels_and_queries(ask):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from farm_merge.errors import FarmMergeError
-from farm_merge.read.compare import intervals, is_technical
+from farm_merge.read.compare import intervals, is_technical, kinds_in_words
 
 
 def test_fewer_than_five_runs_have_their_range_and_no_confidence():
@@ -40,6 +40,15 @@ def test_what_is_never_below_zero_has_no_interval_below_it():
     assert found["interval"] == "95 % CI, Student's t, cut at 0"
     below = intervals([sample, np.array([-1.0, 1.0, 2.0, 3.0, 4.0])])
     assert below["low"][0] < 0  # of what can be below zero it is not cut
+
+
+def test_kinds_of_intervals_are_named_once():
+    student, cut = "95 % CI, Student's t", "95 % CI, Student's t, cut at 0"
+    assert kinds_in_words([student, student]) == student
+    assert kinds_in_words(["range of runs", cut, "one run", student]) == (
+        f"range of runs or {student}, in part cut at 0"
+    )
+    assert kinds_in_words(["one run"]) == "one run"
 
 
 def test_many_skewed_runs_are_bootstrapped_and_symmetric_ones_are_not():

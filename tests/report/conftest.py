@@ -23,7 +23,7 @@ def experiment(tmp_path_factory):
         steps=20,
         grid={"learning_rate": [0.1, 1.0], "population": [10, 30]},
     )
-    run_sweep(sweep, folder / "shards", folder / "exp.db", workers=2)
+    run_sweep(sweep, folder / "shards", folder / "exp.db", jobs=2)
     query(
         folder / "exp.db",
         "UPDATE simulations SET status = 'failed' WHERE simulation_id ="

@@ -52,7 +52,9 @@ def test_outcomes_that_differ_are_analysed_and_drawn(
     picture = files["sensitivity.svg"].decode()
     assert all(f">{text}<" in picture for text in ("x", "y", "z", *measures))
     write_report(output, tmp_path / "r.html")
-    assert '"sensitivity"' in (tmp_path / "r.html").read_text()
+    page = (tmp_path / "r.html").read_text()
+    assert '"sensitivity"' in page
+    assert 'class="legend"' not in page, "no chart shows sets"
 
 
 def test_nothing_is_shown_of_an_experiment_that_no_sweep_made(

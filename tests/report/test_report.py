@@ -122,6 +122,7 @@ def test_the_metrics_of_any_model_are_drawn_and_not_what_is_constant(tmp_path):
         "final_mean_sheep_wealth_by_speed",
         "outcome_score_by_speed",
     }
+    assert next(iter(read_runs(output, ()).outcomes)) == "outcome.score", "what each run has once"
     chosen = {chart.name for chart in draw_charts(read_runs(output, (), ("model.constant",)))}
     assert "model_constant_over_steps" in chosen
     assert "model_gini_over_steps" not in chosen

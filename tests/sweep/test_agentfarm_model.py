@@ -74,7 +74,7 @@ def test_agentfarm_s_runner_is_swept_by_a_function_that_makes_its_configurations
     tmp_path: Path, sweep_file: Path
 ) -> None:
     output = tmp_path / "exp.db"
-    report = run_sweep(load_sweep(sweep_file), tmp_path / "s", output, workers=1)
+    report = run_sweep(load_sweep(sweep_file), tmp_path / "s", output, jobs=1)
     assert (len(report.completed), report.failed) == (2, ())
     found = query(output, "SELECT simulation_id, status, seed, parameters FROM simulations")
     for simulation_id, status, seed, parameters in found:
@@ -91,7 +91,7 @@ def test_agentfarm_s_runner_is_swept_by_a_function_that_makes_its_configurations
 
 def test_what_agentfarm_raises_is_a_failure(tmp_path: Path, sweep_file: Path) -> None:
     sweep_file.write_text(SWEEP.replace("0.01]", "0.5]"))
-    report = run_sweep(load_sweep(sweep_file), tmp_path / "s", tmp_path / "exp.db", workers=1)
+    report = run_sweep(load_sweep(sweep_file), tmp_path / "s", tmp_path / "exp.db", jobs=1)
     assert [failure.reason for failure in report.failed] == ["ValueError: no learning"]
     assert hidden(tmp_path / "s") == []
 

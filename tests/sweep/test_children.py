@@ -83,9 +83,9 @@ def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(
     tmp_path: Path, engine_name: Any
 ) -> None:
     design = load_sweep(hanging_command(tmp_path))
-    with engine(engine_name, workers=1) as executor:
+    with engine(engine_name, jobs=1) as executor:
         report = run_sweep(
-            design, tmp_path / "s", tmp_path / "exp.db", executor=executor, timeout=3, workers=1
+            design, tmp_path / "s", tmp_path / "exp.db", executor=executor, timeout=3, jobs=1
         )
     assert [failure.exception for failure in report.failed] == ["TimeoutError"]
     assert len(pids(tmp_path)) == 2

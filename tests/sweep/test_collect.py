@@ -34,7 +34,7 @@ def test_shards_are_merged_while_other_runs_go_on(tmp_path: Path) -> None:
 
 def test_the_result_is_that_of_a_merge_afterwards(tmp_path: Path) -> None:
     shards, output = tmp_path / "shards", tmp_path / "exp.db"
-    report = run_sweep(sweep(repetitions=6), shards, output, workers=2)
+    report = run_sweep(sweep(repetitions=6), shards, output, jobs=2)
     merge_shards([shards], tmp_path / "afterwards.db", experiment_id="small")
     assert content(output) == content(tmp_path / "afterwards.db") == union(*shards.glob("*.db"))
     assert len(report.merge.simulations) == 12
@@ -55,5 +55,5 @@ def test_a_merge_that_is_not_possible_costs_no_run_and_is_reported_at_the_end(
         run_sweep(sweep(), tmp_path / "s", output, executor=executor, progress=litter)
     assert len(list((tmp_path / "s").glob("*.db"))) == 4
     output.unlink()
-    assert len(run_sweep(sweep(), tmp_path / "s", output, workers=1).present) == 4
+    assert len(run_sweep(sweep(), tmp_path / "s", output, jobs=1).present) == 4
     assert query(output, "SELECT count(*) FROM simulations") == [(4,)]

@@ -20,7 +20,7 @@ from tests.sweep.small import hidden, is_alive, of_model, sweep
 
 def test_threads_and_processes_give_the_same(tmp_path: Path) -> None:
     for name in ("processes", "threads"):
-        with engine(name, workers=2) as executor:
+        with engine(name, jobs=2) as executor:
             run_sweep(
                 of_model("count"), tmp_path / name, tmp_path / f"{name}.db", executor=executor
             )
@@ -105,7 +105,7 @@ def test_mpi_processes_run_a_sweep(tmp_path: Path) -> None:
         sweep(experiment_id="a", grid={"population": [6, 9]}, config={}, seed=0),
         tmp_path / "again",
         tmp_path / "again.db",
-        workers=1,
+        jobs=1,
     )
     tables = "SELECT * FROM agent_states ORDER BY simulation_id, step_number, agent_id"
     assert query(output, tables) == query(tmp_path / "again.db", tables)

@@ -35,7 +35,7 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(
     tmp_path: Path, function: str, exception: str, message: str, stage: str
 ) -> None:
     output, shards = tmp_path / "exp.db", tmp_path / "shards"
-    report = run_sweep(of_model(function), shards, output, workers=1)
+    report = run_sweep(of_model(function), shards, output, jobs=1)
     assert [run.parameters["n"] for run in report.completed] == [1, 3]
     assert [str(failure) for failure in report.failed] == [f"n2_r1: {exception}: {message}"]
     record = records(output)["n2_r1"]
@@ -55,7 +55,7 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(
 def test_a_run_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     hanging = of_model("hang", config={"pid_file": str(pid_file)})
-    report = run_sweep(hanging, tmp_path / "s", tmp_path / "exp.db", workers=2, timeout=2)
+    report = run_sweep(hanging, tmp_path / "s", tmp_path / "exp.db", jobs=2, timeout=2)
     assert [failure.exception for failure in report.failed] == ["TimeoutError"]
     assert records(tmp_path / "exp.db")["n2_r1"]["seconds"] >= 2
     assert not is_alive(int(pid_file.read_text()))
@@ -64,7 +64,7 @@ def test_a_run_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: P
 
 def test_a_simulation_that_ends_otherwise_has_failed(tmp_path: Path) -> None:
     ends = of_model("end_otherwise", grid={"n": [1]})
-    report = run_sweep(ends, tmp_path / "s", tmp_path / "exp.db", workers=1)
+    report = run_sweep(ends, tmp_path / "s", tmp_path / "exp.db", jobs=1)
     assert report.failed[0].stage == "store"
     assert "'cancelled'" in report.failed[0].message
 
@@ -72,24 +72,24 @@ def test_a_simulation_that_ends_otherwise_has_failed(tmp_path: Path) -> None:
 def test_a_run_that_completes_later_takes_the_place_of_its_failure(tmp_path: Path) -> None:
     output = tmp_path / "exp.db"
     once = of_model("fail_once", config={"folder_of_marks": str(tmp_path)})
-    first = run_sweep(once, tmp_path / "s", output, workers=1)
+    first = run_sweep(once, tmp_path / "s", output, jobs=1)
     assert len(first.failed) == len(records(output)) == 3
-    second = run_sweep(once, tmp_path / "s", output, workers=1)
+    second = run_sweep(once, tmp_path / "s", output, jobs=1)
     assert (len(second.completed), second.failed, records(output)) == (3, (), {})
     assert query(output, "SELECT DISTINCT status FROM simulations") == [("completed",)]
 
 
 def test_a_run_is_tried_again_as_often_as_asked(tmp_path: Path) -> None:
     once = of_model("fail_once", config={"folder_of_marks": str(tmp_path)}, retries=1)
-    report = run_sweep(once, tmp_path / "s", tmp_path / "exp.db", workers=1)
+    report = run_sweep(once, tmp_path / "s", tmp_path / "exp.db", jobs=1)
     assert (len(report.completed), report.failed) == (3, ())
-    never = run_sweep(of_model("fail"), tmp_path / "t", tmp_path / "b.db", workers=1, retries=2)
+    never = run_sweep(of_model("fail"), tmp_path / "t", tmp_path / "b.db", jobs=1, retries=2)
     assert [failure.attempts for failure in never.failed] == [3]
 
 
 def test_a_sweep_stops_when_enough_runs_have_failed(tmp_path: Path) -> None:
     many = of_model("fail", grid={"n": [2], "x": list(range(20))})
-    report = run_sweep(many, tmp_path / "s", tmp_path / "exp.db", workers=1, max_failures=3)
+    report = run_sweep(many, tmp_path / "s", tmp_path / "exp.db", jobs=1, max_failures=3)
     assert (len(report.failed), report.not_run) == (3, 17)
     assert len(records(tmp_path / "exp.db")) == 3
 
@@ -116,15 +116,15 @@ def test_what_a_run_had_logged_is_kept_on_request_until_it_completes(
     output, shards = tmp_path / "exp.db", tmp_path / "shards"
     steps = "SELECT simulation_id, count(*) FROM simulation_steps GROUP BY 1 ORDER BY 1"
     failing = of_model(function, config={"flush": True})
-    report = run_sweep(failing, shards, output, workers=1, keep_partial=True)
+    report = run_sweep(failing, shards, output, jobs=1, keep_partial=True)
     assert len(report.failed) == 1
     assert list(records(output)) == ["n2_r1"]
     assert query(output, steps) == [("n1_r1", 1), ("n2_r1", 2), ("n3_r1", 3)]
     assert hidden(shards) == []
-    again = run_sweep(failing, shards, output, workers=1, keep_partial=True)
+    again = run_sweep(failing, shards, output, jobs=1, keep_partial=True)
     assert (len(again.present), len(again.failed)) == (2, 1)
     assert query(output, steps) == [("n1_r1", 1), ("n2_r1", 2), ("n3_r1", 3)]
-    with_rows = run_sweep(failing, shards, output, workers=1)
+    with_rows = run_sweep(failing, shards, output, jobs=1)
     assert len(with_rows.failed) == 1
     assert list(records(output)) == ["n2_r1"]
 
@@ -132,10 +132,10 @@ def test_what_a_run_had_logged_is_kept_on_request_until_it_completes(
 def test_partial_rows_give_way_to_those_of_the_run_that_completes(tmp_path: Path) -> None:
     output = tmp_path / "exp.db"
     once = of_model("fail_late_once", config={"folder_of_marks": str(tmp_path)})
-    first = run_sweep(once, tmp_path / "s", output, workers=1, keep_partial=True)
+    first = run_sweep(once, tmp_path / "s", output, jobs=1, keep_partial=True)
     assert len(first.failed) == 3
     assert query(output, "SELECT count(*) FROM simulation_steps") == [(6,)]
-    second = run_sweep(once, tmp_path / "s", output, workers=1)
+    second = run_sweep(once, tmp_path / "s", output, jobs=1)
     assert (len(second.completed), records(output)) == (3, {})
     assert query(output, "SELECT count(*) FROM simulation_steps") == [(6,)]
     assert query(output, "SELECT DISTINCT status FROM simulations") == [("completed",)]

@@ -32,7 +32,7 @@ def test_a_model_of_mesa_s_is_swept_and_made_again(tmp_path: Path) -> None:
     from tests.mesa.models import Walkers
 
     output = tmp_path / "exp.db"
-    report = run_sweep(walkers(), tmp_path / "s", output, workers=1)
+    report = run_sweep(walkers(), tmp_path / "s", output, jobs=1)
     assert [str(failure) for failure in report.failed] == []
     for run in walkers().runs():
         model = Walkers(n=run.parameters["n"], width=7, seed=run.seed)

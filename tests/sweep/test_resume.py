@@ -121,7 +121,7 @@ def test_other_code_under_the_same_names_is_reported(tmp_path: Path) -> None:
 
 def uninterrupted(tmp_path: Path, path: Path) -> dict[str, Any]:
     """Return the content of a sweep that nothing disturbed."""
-    run_sweep(load_sweep(path), tmp_path / "whole", tmp_path / "whole.db", workers=2)
+    run_sweep(load_sweep(path), tmp_path / "whole", tmp_path / "whole.db", jobs=2)
     return content(tmp_path / "whole.db")
 
 

@@ -32,8 +32,8 @@ def digests(path: Path) -> dict[str, str]:
 
 def test_a_worker_has_one_shard_and_the_result_is_the_same(tmp_path: Path) -> None:
     by_worker = sweep(shards="worker", repetitions=5)
-    report = run_sweep(by_worker, tmp_path / "s", tmp_path / "a.db", workers=2)
-    run_sweep(sweep(repetitions=5), tmp_path / "t", tmp_path / "b.db", workers=2)
+    report = run_sweep(by_worker, tmp_path / "s", tmp_path / "a.db", jobs=2)
+    run_sweep(sweep(repetitions=5), tmp_path / "t", tmp_path / "b.db", jobs=2)
     shards = list((tmp_path / "s").iterdir())
     assert 1 <= len(shards) <= 2
     assert hidden(tmp_path / "s") == []
@@ -46,7 +46,7 @@ def test_a_worker_has_one_shard_and_the_result_is_the_same(tmp_path: Path) -> No
             (str(shard),)
         ]
         assert query(shard, "SELECT count(*) FROM merged_shards") == [(0,)]
-    again = run_sweep(by_worker, tmp_path / "s", tmp_path / "a.db", workers=2)
+    again = run_sweep(by_worker, tmp_path / "s", tmp_path / "a.db", jobs=2)
     assert (again.completed, len(again.present), again.notes) == ((), 10, ())
     merged = merge_shards([tmp_path / "s"], tmp_path / "afterwards.db")
     assert len(merged.simulations) == 10
@@ -100,7 +100,7 @@ def test_a_sweep_that_is_stopped_again_and_again_is_finished_as_if_it_had_not_be
     assert before >= 8
     subprocess.run(words, check=True, capture_output=True)
     path.write_text(text)
-    run_sweep(load_sweep(path), tmp_path / "whole", tmp_path / "whole.db", workers=2)
+    run_sweep(load_sweep(path), tmp_path / "whole", tmp_path / "whole.db", jobs=2)
     assert digests(output) == digests(tmp_path / "whole.db")
     assert hidden(shards) == []
     assert done_in(shards) == 12
@@ -112,7 +112,7 @@ def test_a_worker_that_is_killed_leaves_whole_simulations_and_its_run_is_run_aga
     marks = {"folder_of_marks": str(tmp_path)}
     grid = {"n": list(range(1, 9))}
     dying = of_model("die_once", grid=grid, config=marks, shards="worker", retries=1)
-    report = run_sweep(dying, tmp_path / "s", tmp_path / "exp.db", workers=1)
+    report = run_sweep(dying, tmp_path / "s", tmp_path / "exp.db", jobs=1)
     assert (len(report.completed), report.failed) == (8, ())
     assert len(list((tmp_path / "s").iterdir())) == 2, "of the worker that died and its successor"
     steps = "SELECT simulation_id, count(*) FROM simulation_steps GROUP BY 1 ORDER BY 1"
@@ -122,7 +122,7 @@ def test_a_worker_that_is_killed_leaves_whole_simulations_and_its_run_is_run_aga
 @pytest.mark.parametrize("keep", [False, True])
 def test_failures_are_recorded_as_ever(tmp_path: Path, keep: bool) -> None:
     output, failing = tmp_path / "exp.db", of_model("fail", shards="worker")
-    report = run_sweep(failing, tmp_path / "s", output, workers=1, keep_partial=keep)
+    report = run_sweep(failing, tmp_path / "s", output, jobs=1, keep_partial=keep)
     assert [str(failure) for failure in report.failed] == ["n2_r1: ValueError: two is too many"]
     status = "SELECT simulation_id, status FROM simulations ORDER BY 1"
     assert query(output, status) == [

@@ -52,7 +52,7 @@ def of_program(folder: Path, words: str, **changes: Any) -> Any:
 def test_a_program_in_any_language_is_swept(tmp_path: Path, words: str) -> None:
     output, shards = tmp_path / "exp.db", tmp_path / "shards"
     design = of_program(tmp_path, words)
-    report = run_sweep(design, shards, output, workers=1)
+    report = run_sweep(design, shards, output, jobs=1)
     assert [str(failure) for failure in report.failed] == []
     assert query(output, "SELECT simulation_id, tick, value, code FROM ticks ORDER BY 1, 2") == [
         (f"n{n}_r1", tick, tick / 2, "007") for n in (2, 3) for tick in range(n)
@@ -61,12 +61,12 @@ def test_a_program_in_any_language_is_swept(tmp_path: Path, words: str) -> None:
     assert stored == [("completed", run.seed, run.parameters["n"]) for run in design.runs()]
     assert query(output, "SELECT count(*) FROM merged_shards") == [(2,)]
     assert hidden(shards) == []
-    assert len(run_sweep(design, shards, output, workers=1).present) == 2
+    assert len(run_sweep(design, shards, output, jobs=1).present) == 2
 
 
 def test_a_program_that_fails_reports_what_it_printed(tmp_path: Path) -> None:
     design = of_program(tmp_path, "fail {n} {seed} {folder}")
-    report = run_sweep(design, tmp_path / "shards", tmp_path / "exp.db", workers=1)
+    report = run_sweep(design, tmp_path / "shards", tmp_path / "exp.db", jobs=1)
     assert [failure.exception for failure in report.failed] == ["CommandFailedError"] * 2
     assert "exit code 1" in report.failed[0].message
     assert "no such thing as 2" in report.failed[0].message
@@ -75,7 +75,7 @@ def test_a_program_that_fails_reports_what_it_printed(tmp_path: Path) -> None:
 
 def test_a_program_that_leaves_nothing_has_failed(tmp_path: Path) -> None:
     design = of_program(tmp_path, "nothing {n} {seed} {folder}")
-    report = run_sweep(design, tmp_path / "shards", tmp_path / "exp.db", workers=1)
+    report = run_sweep(design, tmp_path / "shards", tmp_path / "exp.db", jobs=1)
     assert "neither {shard} nor CSV files" in report.failed[0].message
 
 
@@ -85,7 +85,7 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path
     design = sweep(
         command=f"sh {script} {{folder}}", grid={"n": [1]}, config={}, repetitions=1, steps=None
     )
-    report = run_sweep(design, tmp_path / "s", tmp_path / "exp.db", workers=1, timeout=2)
+    report = run_sweep(design, tmp_path / "s", tmp_path / "exp.db", jobs=1, timeout=2)
     assert [failure.exception for failure in report.failed] == ["TimeoutError"]
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
@@ -102,7 +102,7 @@ def test_values_are_words_and_never_a_shell_s(tmp_path: Path) -> None:
         repetitions=1,
         steps=None,
     )
-    report = run_sweep(design, tmp_path / "s", tmp_path / "exp.db", workers=1)
+    report = run_sweep(design, tmp_path / "s", tmp_path / "exp.db", jobs=1)
     assert [str(failure) for failure in report.failed] == []
     found = {word for (word,) in query(tmp_path / "exp.db", "SELECT word FROM words")}
     assert found == {"; touch x", "$(touch y)", "a b"}
@@ -116,7 +116,7 @@ def test_a_function_of_the_file_s_own_folder_is_found(tmp_path: Path) -> None:
     )
     path = tmp_path / "a.toml"
     path.write_text('experiment_id = "a"\nsimulation = "neighbour:go"\n[grid]\nn = [1, 2]\n')
-    report = run_sweep(load_sweep(path), tmp_path / "s", tmp_path / "exp.db", workers=1)
+    report = run_sweep(load_sweep(path), tmp_path / "s", tmp_path / "exp.db", jobs=1)
     assert [str(failure) for failure in report.failed] == []
     assert query(tmp_path / "exp.db", "SELECT total_agents FROM simulation_steps") == [(1,), (2,)]
 

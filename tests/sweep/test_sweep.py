@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def test_results_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     for workers in (1, 2):
         shards = tmp_path / str(workers)
-        report = run_sweep(sweep(), shards, tmp_path / f"{workers}.db", workers=workers)
+        report = run_sweep(sweep(), shards, tmp_path / f"{workers}.db", jobs=workers)
         assert len(report.completed) == 4
         assert hidden(shards) == []
     assert shard_rows(tmp_path / "1") == shard_rows(tmp_path / "2")
@@ -68,7 +68,7 @@ def test_a_shard_knows_its_own_path(tmp_path: Path) -> None:
         assert query(path, "SELECT simulation_db_path FROM simulations") == [(str(path),)]
 
 
-@pytest.mark.parametrize("option", [{"on_conflict": "relpace"}, {"workers": 0}])
+@pytest.mark.parametrize("option", [{"on_conflict": "relpace"}, {"jobs": 0}])
 def test_an_option_that_cannot_be_meant_stops_it_before_anything_is_run(
     tmp_path: Path, option: dict[str, Any]
 ) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from farm_merge.merge.inputs.formats import Format
 
-__all__ = ["Found", "find_inputs", "is_database"]
+__all__ = ["Found", "find_inputs", "is_database", "require_some"]
 
 
 @dataclass(slots=True)
@@ -60,6 +60,16 @@ def find_inputs(paths: Iterable[str | PathLike[str]], *, output: Path | None = N
     for path in paths:
         search.add(Path(path))
     return search.found()
+
+
+def require_some(found: Found) -> None:
+    """Refuse inputs among which there is nothing that could be one.
+
+    Raises:
+        ShardError: If neither a database was found, nor what could be meant for one.
+    """
+    if not (found.files or found.others):
+        raise ShardError("no database found among the inputs")
 
 
 class _Search:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.file import NotADatabaseError
+from farm_merge.merge.inputs.find import require_some
 from farm_merge.merge.plan.plan import LeftOut, unmergeable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from farm_merge.errors import ShardError
     from farm_merge.merge.inputs.find import Found
     from farm_merge.merge.inputs.input import Input
     from farm_merge.merge.options import OnBadShard
@@ -33,8 +34,8 @@ class Exclusions:
     """
 
     def __init__(self, found: Found, *, may_be_none: bool = False) -> None:
-        if not (may_be_none or found.files or found.others):
-            raise ShardError("no database found among the inputs")
+        if not may_be_none:
+            require_some(found)
         self._found = found
         self._bad: dict[Path, ShardError] = {}
         self._others: dict[Path, ShardError] = dict(found.others)

@@ -57,4 +57,4 @@ def in_a_table(caption: str, outcomes: Sequence[Outcome], left_out: Sequence[Lef
         *((it.simulation_id, it.path, "left out", None, it.explained()) for it in left_out),
         *((it.simulation_id, it.path, it.action, it.rows, it.reason) for it in outcomes),
     ]
-    return html_table(caption, ["simulation", "file", "what", "rows", "why"], rows)
+    return html_table(caption, ["simulation", "file", "what", "rows", "why"], rows, len(rows))

@@ -15,7 +15,7 @@ from farm_merge.merge.tables.definition import affinity, folded
 from farm_merge.merge.tables.structure import Structure, is_ours, registry, today
 from farm_merge.merge.tables.trial import Candidate, accepted
 from farm_merge.publish import read_output
-from farm_merge.schema import ddl, registry_ddl
+from farm_merge.schema import ddl, ddl_of, registry_ddl
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -56,7 +56,22 @@ class Target:
     def shard_tables(self, mapping: FileMapping) -> list[str]:
         """Return the statements that make a shard with tables for a file, without indexes."""
         base, start = (registry(), registry_ddl()) if self.alone else (today(), ddl())
+        # SQLite would compute every `agent_states.id`, only to see that none is NULL.
+        states = today().tables["agent_states"]
+        if not self.alone and self._computes_nothing_else(states):
+            own, lean = ddl_of(states.name), replace(states, columns=states.stored).create()
+            start = tuple(lean if statement == own else statement for statement in start)
         return [*start, *table_changes(base, self.want, _targets(mapping))]
+
+    def _computes_nothing_else(self, ours: TableDefinition) -> bool:
+        """Return whether a table is one of today's and nothing is made of what it computes."""
+        wanted = self.want.tables[ours.folded_name]
+        added = wanted.columns[len(ours.columns) :]
+        return (
+            wanted.extends(ours)
+            and not any(column.constraints for column in added)
+            and not self.want.indexes.get(ours.folded_name)
+        )
 
     def shard_indexes(self, mapping: FileMapping) -> list[str]:
         """Return the statements that make its indexes."""

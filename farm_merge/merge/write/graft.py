@@ -217,7 +217,8 @@ class Graft:
     def _may_graft(self, source: Input) -> bool:
         page_size = self._file.header.page_size
         if not self._target.fits(source):
-            return page_size == DEFAULT_PAGE_SIZE
+            # Once it is rewritten, nothing shows any more what was wrong with it.
+            return page_size == DEFAULT_PAGE_SIZE and source.contents is not None
         if self._is_small(source):
             return may_be_packed(source)
         same_size = source.file.header.page_size == page_size
@@ -234,16 +235,18 @@ class Graft:
         if load.is_pack:
             page_size = self._file.header.page_size
             with packed(load.sources, self._target, self._folder, page_size) as (shard, read):
-                return self._write_leaves(look_at(shard), read)
+                return self._write_leaves(look_at(shard), read, is_ours=True)
         require_unchanged(source.file)
         if self._target.fits(source):
             return self._write_leaves(source.file)
         with rewritten(source, self._target, self._folder, with_indexes=True) as shard:
             require_unchanged(source.file)
-            return self._write_leaves(look_at(shard))
+            return self._write_leaves(look_at(shard), is_ours=True)
 
-    def _write_leaves(self, file: InputFile, read: Packed | None = None) -> _Transplanted | None:
-        with load_shard(file, self._buffer) as loaded:
+    def _write_leaves(
+        self, file: InputFile, read: Packed | None = None, *, is_ours: bool = False
+    ) -> _Transplanted | None:
+        with load_shard(file, self._buffer, is_ours=is_ours) as loaded:
             pairs = self._pairs(loaded)
             if pairs is None:
                 return None

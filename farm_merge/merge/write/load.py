@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Loaded:
         pages: All of them.
         is_whole: Whether all were read; else they are read when they are copied.
         file: The file that it was read from.
-        fingerprint: The hash of its bytes, as `fingerprint` gives it.
+        fingerprint: The hash of its bytes, as `fingerprint` gives it; empty of one that is ours.
         structure: Its tables.
         roots: Where its b-trees start, by name.
         metadata: Its rows about its simulations.
@@ -89,12 +90,13 @@ class ReadBuffer(threading.local):
 
 
 @contextmanager
-def load(file: InputFile, buffer: ReadBuffer) -> Iterator[Loaded]:
+def load(file: InputFile, buffer: ReadBuffer, *, is_ours: bool = False) -> Iterator[Loaded]:
     """Read a shard: whole, or of a large one what is needed as it is needed.
 
     Args:
         file: The shard.
         buffer: Where its bytes go, until the next is loaded.
+        is_ours: Whether it was made by this merge: it is mapped then, since nobody else has it.
 
     Raises:
         ShardError: If it changes meanwhile, or SQLite cannot read its schema.
@@ -108,6 +110,10 @@ def load(file: InputFile, buffer: ReadBuffer) -> Iterator[Loaded]:
     size = file.identity.size_bytes
     with file.path.open("rb", buffering=0) as raw:
         is_whole = size <= _WHOLE_BYTES
+        if is_whole and is_ours:
+            data = np.frombuffer(mmap.mmap(raw.fileno(), size, mmap.MAP_PRIVATE), np.uint8)
+            yield Loaded(Pages(data, file.header), True, file, "", structure, roots, metadata)
+            return
         if is_whole:
             data = buffer.take(size)
             _fill(data, raw.fileno(), file)
@@ -139,7 +145,7 @@ def read_roots(connection: sqlite3.Connection, schema: str = "main") -> dict[str
 
 
 def _fill(data: Bytes, descriptor: int, file: InputFile) -> None:
-    """Fill an array with a file. It is not mapped: a mapped file that shrinks kills the process."""
+    """Fill an array with a file. It is not mapped: one that shrinks would kill the process."""
     read = read_at(descriptor, data.data, 0)
     require_unchanged(file)
     if read < len(data):

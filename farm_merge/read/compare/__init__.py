@@ -16,7 +16,7 @@ from farm_merge.read.compare.columns import (
     without_prefix,
 )
 from farm_merge.read.compare.groups import ended_well, group_repetitions, unfinished
-from farm_merge.read.compare.intervals import FEWEST_RUNS, Interval, intervals
+from farm_merge.read.compare.intervals import FEWEST_RUNS, Interval, intervals, kinds_in_words
 from farm_merge.read.compare.simulations import compare_simulations, compare_two
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "group_repetitions",
     "intervals",
     "is_technical",
+    "kinds_in_words",
     "parameter_column",
     "parameter_columns",
     "result_columns",

@@ -16,14 +16,14 @@ from farm_merge.errors import require_choice
 from farm_merge.extras import missing_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     import pandas as pd
 
     Numbers = np.ndarray[Any, Any]
 
-__all__ = ["FEWEST_RUNS", "Interval", "intervals"]
+__all__ = ["FEWEST_RUNS", "Interval", "intervals", "kinds_in_words"]
 
 Interval = Literal["auto", "t", "bootstrap", "range"]
 
@@ -44,6 +44,19 @@ _SEED = 1
 
 _FEWEST_BOOTSTRAPPED = 20
 _SKEWED, _SIGNIFICANT, _FEWEST_TESTED = 0.5, 0.01, 8
+
+
+def kinds_in_words(names: Iterable[str]) -> str:
+    """Return what intervals are that stand side by side; "one run" says that there is none.
+
+    Args:
+        names: What `intervals` calls each of them.
+    """
+    kinds = [name for name in dict.fromkeys(names) if name != _ONE_RUN]
+    if {_STUDENT, _STUDENT_CUT} <= {*kinds}:
+        kinds.remove(_STUDENT_CUT)
+        kinds[kinds.index(_STUDENT)] = f"{_STUDENT}, in part cut at 0"
+    return " or ".join(kinds) or _ONE_RUN
 
 
 def intervals(samples: Sequence[Numbers], interval: Interval = "auto") -> pd.DataFrame:

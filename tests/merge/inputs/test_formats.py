@@ -22,7 +22,7 @@ from tests.merge.eras import write_nameless
 def zipped():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("a", "b")
+        archive.writestr(zipfile.ZipInfo("a"), "b")  # of no date: it is in the name of a test
     return buffer.getvalue()
 
 

@@ -208,6 +208,27 @@ def test_a_shard_is_made_with_the_tables_of_its_file_alone():
     assert target.shard_indexes(other.mapping) == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "is_lean"),
+    [
+        ("CREATE INDEX i ON agents (simulation_id, genome_id)", True),
+        ("ALTER TABLE agent_states ADD COLUMN mood", True),
+        ("CREATE INDEX i ON agent_states (simulation_id, id)", False),
+        ("ALTER TABLE agent_states ADD COLUMN short AS (substr(id, 1, 9))", False),
+    ],
+)
+def test_a_shard_computes_ids_only_where_something_is_made_of_them(statement, is_lean):
+    have = structure(*ddl(), statement, merged_form=True)
+    one = shard("a.db")
+    target, _ = targeted(one, before=output("before", tables=have), alone=False)
+    made = structure(
+        *target.shard_tables(one.mapping), *target.shard_indexes(one.mapping), merged_form=True
+    )
+    states, wanted = made.tables["agent_states"], target.want.tables["agent_states"]
+    assert states.columns == (wanted.stored if is_lean else wanted.columns)
+    assert states.create() == replace(wanted, columns=states.columns).create()
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 @pytest.mark.parametrize(("declared", "words"), [("", "without type"), ("TEXT", "TEXT")])
 def test_a_column_that_gets_no_type_is_noted_with_what_files_declare(

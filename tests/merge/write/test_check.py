@@ -137,7 +137,7 @@ def test_rows_at_the_end_of_a_simulation_of_another_file_are_a_conflict(shards, 
     assert require_refused_or_proved(shards, shards[1], tmp_path / "exp.db", engine) == "conflict"
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_no_bit_that_flips_is_published_as_damage(make_shard, tmp_path, seed):
     """One bit of the pages of a tree at a time: refused by name, or as SQLite reads it."""
     choose = random.Random(seed)
