@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,9 @@ _PENDING, _SHARED = (1 << 30, 1), ((1 << 30) + 2, 510)
 and how many they are (https://www.sqlite.org/lockingv3.html, and its `os_unix.c`)."""
 
 _COPIED_AT_ONCE = 1 << 20
+
+_DAMAGE = (LookupError, ArithmeticError, RecursionError, TypeError, struct.error)
+"""What reading an output raises whose pages are not as SQLite leaves them."""
 
 _KEYS = {"experiments": "experiment_id"}
 """What the keys of a table begin with, where that is not `simulation_id`."""
@@ -172,7 +176,10 @@ class Splicer:
         os.ftruncate(opened.descriptor, opened.header.size_bytes)
         with _descriptor(self._addition) as addition:
             _copy_behind(addition, opened)
-            self._changed = self._splice(opened, addition)
+            try:
+                self._changed = self._splice(opened, addition)
+            except _DAMAGE as exc:
+                raise ValueError("its pages are damaged") from exc
         os.fsync(opened.descriptor)
 
     def _splice(self, opened: _Opened, addition: int) -> dict[int, bytes]:

@@ -157,6 +157,17 @@ def test_tables_that_a_user_made_in_an_output_are_left_alone(
     assert query(output, "SELECT * FROM notes") == before
 
 
+def test_a_damaged_output_is_left_to_sqlite(held, make_shard):
+    output, _ = held
+    ((root,),) = query(output, "SELECT rootpage FROM sqlite_schema WHERE name = 'agents'")
+    with output.open("r+b") as file:
+        file.seek((root - 1) * 4096 + 8)
+        file.write(b"\0")  # the first cell is not where one can be
+    events = []
+    merge_shards([make_shard("a")], output, engine="graft", progress=events.append)
+    assert "copying row by row, since its pages are damaged" in [it.message for it in events]
+
+
 def test_an_output_of_another_form_gets_rows(tmp_path, make_shard, rows_by_row):
     output = tmp_path / "exp.db"
     merge_shards([make_shard("a")], output)
