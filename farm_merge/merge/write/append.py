@@ -16,14 +16,21 @@ from farm_merge.errors import OutputError
 from farm_merge.merge.pages.header import HEADER_BYTES, read_header
 from farm_merge.merge.pages.transplant import write_at
 from farm_merge.merge.tables.definition import folded
-from farm_merge.merge.write.splicer import Made, Splicer, ddl_of, roll_back, tables_written
+from farm_merge.merge.write.splicer import (
+    Made,
+    Splicer,
+    ddl_of,
+    require_led,
+    roll_back,
+    tables_written,
+)
 from farm_merge.publish import building
 from farm_merge.schema import EXPERIMENT_MARK, METADATA_TABLES, SCHEMA_VERSION
 from farm_merge.sqlite import attached, file_uri, sqlite3
 from farm_merge.workers import WorkerDiedError, own_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from farm_merge.merge.write.splicer import Counts, Request
@@ -69,15 +76,20 @@ class Addition:
         self._ask = ask
         self._made = Made(0, [])
 
-    def create(self, connection: sqlite3.Connection) -> None:
+    def create(self, connection: sqlite3.Connection, tables: Iterable[str]) -> None:
         """Make the tables of an output, empty, in a database whose next page is behind its end.
 
         Args:
             connection: The output.
+            tables: Which of them get rows.
 
         Raises:
-            ValueError: If that cannot be.
+            ValueError: If that cannot be, or it is of no use: then nothing is built in vain.
         """
+        if connection.execute("PRAGMA auto_vacuum").fetchone() != (0,):
+            raise ValueError("the output's pages are of another form")
+        for table in tables:
+            require_led(connection, table)
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         self._made = Made(pages, ddl_of(connection))

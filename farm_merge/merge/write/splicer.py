@@ -33,7 +33,16 @@ from farm_merge.sqlite import connect, file_uri, quoted, sqlite3
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Counts", "Made", "Request", "Splicer", "ddl_of", "roll_back", "tables_written"]
+__all__ = [
+    "Counts",
+    "Made",
+    "Request",
+    "Splicer",
+    "ddl_of",
+    "require_led",
+    "roll_back",
+    "tables_written",
+]
 
 _PATIENCE_SECONDS = 1
 """So long others are waited for; then rows are added, which takes no lock that readers notice."""
@@ -192,9 +201,9 @@ class Splicer:
             }
             mine, theirs = read_roots(opened.connection), read_roots(coming)
             for name, root in theirs.items():
-                key = _KEYS.get(root.table, SIMULATION_ID)
                 if coming.execute(f"SELECT 1 FROM {quoted(root.table)} LIMIT 1").fetchone():
-                    _require_led(coming, root.table, key)
+                    require_led(coming, root.table)
+                    key = _KEYS.get(root.table, SIMULATION_ID)
                     splice.insert(mine[name].page, root.page, runs[key])
         return splice.finish()
 
@@ -341,8 +350,8 @@ def _runs(
     return runs
 
 
-def _require_led(connection: sqlite3.Connection, table: str, key: str) -> None:
-    """Refuse a table of which a tree is not in the order of a key, by its bytes.
+def require_led(connection: sqlite3.Connection, table: str) -> None:
+    """Refuse a table of which a tree is not in the order of simulations, by the bytes of their ids.
 
     Raises:
         ValueError: If there is one.
@@ -352,7 +361,7 @@ def _require_led(connection: sqlite3.Connection, table: str, key: str) -> None:
         " pragma_index_xinfo(tree.name) AS found WHERE found.seqno = 0",
         (table,),
     ).fetchall()
-    if not led or set(led) != {(key, 0, "BINARY")}:
+    if not led or set(led) != {(_KEYS.get(table, SIMULATION_ID), 0, "BINARY")}:
         raise ValueError(f"table {table} is in another order")
 
 
