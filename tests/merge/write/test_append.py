@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -421,6 +422,42 @@ def test_an_interrupt_leaves_no_journal(held, make_shard, monkeypatch, interrupt
     assert {path.name for path in output.parent.iterdir()} == {"exp.db", "shards"}
     assert content(output) == union(*shards)
     assert output.stat().st_size == len(before)
+
+
+class Forgotten:
+    """A file that is open as long as nobody collects garbage."""
+
+    def __init__(self, path):
+        self.itself = self
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self):
+        os.close(self.descriptor)
+
+
+def test_a_file_that_was_forgotten_takes_no_lock_away(held, make_shard, monkeypatch, tmp_path):
+    """Python would close it when it happens to look for garbage, and with it the locks would go."""
+    output, _ = held
+    said = tmp_path / "said"
+    honest = splicer.Splicer._write_journal
+
+    def write(self, *arguments):
+        gc.collect()
+        with said.open("w") as file:
+            subprocess.run(
+                [sys.executable, "-c", GROWER, output, "COMMIT"], check=True, stdout=file
+            )
+        honest(self, *arguments)
+
+    monkeypatch.setattr(splicer.Splicer, "_write_journal", write)
+    gc.disable()
+    try:
+        Forgotten(output)
+        merge_shards([make_shard("m", steps=300)], output, engine="graft")
+    finally:
+        gc.enable()
+    assert said.read_text() == "database is locked\n"
+    require_sound(output)
 
 
 def test_a_process_with_threads_adds_rows(held, make_shard, rows_by_row):
