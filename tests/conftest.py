@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,27 @@ if TYPE_CHECKING:
 
 EXAMPLES = int(os.environ.get("FARM_MERGE_EXAMPLES", "15"))
 """How many examples a property that takes whole merges is tried on; `make fuzz` asks for more."""
+
+
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 8 << 30
+_FOLDER = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests write in memory where there is room: else they wait for a disk."""
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or config.option.basetemp or not os.access(_MEMORY, os.W_OK):
+        return
+    if shutil.disk_usage(_MEMORY).free >= _ROOM_BYTES:
+        config.option.basetemp = mkdtemp(prefix="farm-merge-tests-", dir=_MEMORY)
+        config.stash[_FOLDER] = config.option.basetemp
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Give the memory back; what failed can be looked at."""
+    if exitstatus == 0 and (folder := session.config.stash.get(_FOLDER, None)):
+        shutil.rmtree(folder)
 
 
 def write_simulation(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -205,7 +207,7 @@ def test_a_database_that_another_is_writing_is_reported(experiment, monkeypatch,
 @pytest.mark.parametrize("work", ["remove", "vacuum"])
 def test_a_database_that_may_not_be_written_is_reported(make_shard, work):
     with open_folder() as folder:
-        shard = make_shard("a").rename(folder / "a.db")
+        shard = Path(shutil.move(make_shard("a"), folder / "a.db"))
         before = shard.read_bytes()
         with without_write_permission(folder), pytest.raises(OutputError, match="cannot be writ"):
             work_on(shard, work)

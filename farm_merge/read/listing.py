@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.health import Findings, examining
-from farm_merge.read.open import reading, reading_rows
+from farm_merge.read.open import reading
 from farm_merge.read.shapes import STEPS, is_agentfarms, read_shapes
 from farm_merge.read.sizes import table_sizes
 from farm_merge.read.where import (
@@ -108,31 +108,31 @@ def describe_database(database: str | PathLike[str], *, check: bool = True) -> d
     checked = (
         examining(lambda: reading(path), "quick_check") if check else nullcontext(_no_findings)
     )
-    with checked as findings, reading_rows(path) as db:
-        rows = {table: db.table(table).count for table in table_names(db.conn)}
-        experiments = {
-            row.pop("experiment_id"): row
-            for row in db.query(
-                "SELECT experiment_id, name, (SELECT count(*) FROM simulations AS s"
-                " WHERE s.experiment_id = e.experiment_id) AS simulations"
-                " FROM experiments AS e ORDER BY 1"
-            )
-        }
-        statuses = db.execute(
+    # Not by sqlite-utils, whose import takes longer than all else of a small database.
+    with checked as findings, reading(path) as connection:
+        rows = {table: _rows(connection, table) for table in table_names(connection)}
+        experiments = connection.execute(
+            "SELECT experiment_id, name, (SELECT count(*) FROM simulations AS s"
+            " WHERE s.experiment_id = e.experiment_id) FROM experiments AS e ORDER BY 1"
+        )
+        statuses = connection.execute(
             f"SELECT coalesce({STATUS}, 'unknown'), count(*) FROM simulations GROUP BY 1 ORDER BY 1"
         )
         sizes = table_sizes(path) if check else {}
         return {
             "path": str(path),
             "size_bytes": path.stat().st_size,
-            "free_bytes": _pragma(db.conn, "freelist_count") * _pragma(db.conn, "page_size"),
+            "free_bytes": _pragma(connection, "freelist_count") * _pragma(connection, "page_size"),
             "tables": {
                 table: {"rows": number, "size_bytes": sizes.get(table)}
                 for table, number in rows.items()
             },
-            "experiments": experiments,
+            "experiments": {
+                experiment_id: {"name": name, "simulations": number}
+                for experiment_id, name, number in experiments
+            },
             "statuses": dict(statuses.fetchall()),
-            "ledger": summarize_ledger(db.conn),
+            "ledger": summarize_ledger(connection),
             "problems": list(_problems(findings())),
         }
 
@@ -203,6 +203,11 @@ def _count(table: str, what: str = "*") -> str:
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     (value,) = connection.execute(f"PRAGMA {name}").fetchone()
     return int(value)
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> int:
+    (number,) = connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()
+    return int(number)
 
 
 def _no_findings() -> Findings:

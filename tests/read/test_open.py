@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -42,7 +44,7 @@ def kill_while_writing(path, journal_mode):
 def shared(make_shard):
     """A shard that others can read too."""
     with open_folder() as folder:
-        yield make_shard("a", steps=400).rename(folder / "a.db")
+        yield Path(shutil.move(make_shard("a", steps=400), folder / "a.db"))
 
 
 def test_what_a_killed_process_left_half_done_is_undone(make_shard):
