@@ -20,7 +20,8 @@ POINTS ?= 40
 COUNT  ?= 20000
 
 # What holds for all inputs, of which `make fuzz` tries more.
-PROPERTIES = tests/merge/test_properties.py tests/merge/test_folders.py tests/merge/write/test_graft.py
+PROPERTIES = tests/merge/test_properties.py tests/merge/test_folders.py tests/merge/write/test_graft.py \
+	tests/merge/write/test_any_order.py
 
 # How often `make concurrency` lets everything happen at once.
 RACES  ?= 20

@@ -10,6 +10,7 @@ is killed, and the threads that serve them made the graft a fifth slower.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -220,6 +221,8 @@ def _serve(work: Callable[[Any], Any], connection: Connection, parents: list[Con
     """Work until the parent closes the connection, or is killed, which closes it too."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ignore_interrupts()
+    # What the parent forgot stays open: to close a file here drops this process's locks on it.
+    gc.freeze()
     for parent in parents:
         parent.close()
     try:

@@ -14,13 +14,13 @@ import os
 import re
 import stat
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 __all__ = ["hold", "lock_of", "locked"]
 
@@ -59,8 +59,9 @@ def locked(output: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
 
 
 def lock_of(output: Path) -> Path:
-    """Return where the lock of an output is."""
-    return output.with_name(f".{output.name}.merge-lock")
+    """Return where the lock of an output is: beside the file, by whatever link that is named."""
+    path = Path(os.path.realpath(output))
+    return path.with_name(f".{path.name}.merge-lock")
 
 
 def hold(path: Path, on_wait: Callable[[str], None]) -> int:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import OutputError
 from farm_merge.schema import SCHEMA_VERSION, is_current, is_experiment
-from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri, make_disposable, sqlite3
+from farm_merge.sqlite import (
+    BUSY_TIMEOUT_SECONDS,
+    COMPANION_SUFFIXES,
+    connect,
+    file_uri,
+    make_disposable,
+    sqlite3,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,12 +166,30 @@ def existing_output(output: Path) -> Iterator[sqlite3.Connection]:
     """
     with closing(connect(file_uri(output, mode="rw"))) as connection:
         _require_no_triggers(output, connection)
-        connection.execute("PRAGMA journal_mode=WAL")
+        _share(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
         try:
             yield connection
         finally:
             settle(connection)
+
+
+def _share(connection: sqlite3.Connection) -> None:
+    """Let others read what is written meanwhile; wait for who writes it now.
+
+    SQLite does not wait when a database changes to WAL mode, but when a transaction begins it does.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > deadline:
+                raise
+            with transaction(connection, "IMMEDIATE"):
+                pass
+        else:
+            return
 
 
 def _require_no_triggers(output: Path, connection: sqlite3.Connection) -> None:

@@ -11,7 +11,7 @@ from farm_merge.merge import Action, merge_shards
 from farm_merge.merge.inputs.file import fingerprint, look_at
 from tests.conftest import query
 from tests.merge import damage
-from tests.merge.checks import ids, merge_checked
+from tests.merge.checks import ids, merge_checked, require_sound
 from tests.merge.eras import write, write_era, write_rows
 
 
@@ -295,3 +295,28 @@ def test_legacy_and_shards_and_foreign_files_in_one_merge(make_shard, tmp_path):
     merge_checked(tmp_path / "again.db", *sources[::-1])
     merge_checked(tmp_path / "whole.db", tmp_path / "exp.db", tmp_path / "again.db")
     assert ids(tmp_path / "whole.db") == ["era3", "foreign", "shard", "sim_one"]
+
+
+NOTES = (
+    "CREATE TABLE notes (n INTEGER PRIMARY KEY, simulation TEXT REFERENCES simulations, note TEXT)"
+)
+
+
+@pytest.mark.parametrize("engine", ["attach", "graft"])
+def test_a_table_that_a_user_made_in_the_output_stays_as_it_is(make_shard, tmp_path, engine):
+    """It has no simulation_id, and refers to a table that no run has."""
+    output = tmp_path / "exp.db"
+    merge_shards([make_shard("a")], output)
+    query(output, NOTES)
+    query(output, "INSERT INTO notes VALUES (1, 'a', 'good')")
+    merge_shards([make_shard("b")], output, engine=engine)
+    require_sound(output)
+    assert query(output, "SELECT sql FROM sqlite_schema WHERE name = 'notes'") == [(NOTES,)]
+    assert query(output, "SELECT * FROM notes") == [(1, "a", "good")]
+    other = make_shard("c")
+    query(
+        other, "CREATE TABLE notes (simulation_id, n, PRIMARY KEY (simulation_id, n)) WITHOUT ROWID"
+    )
+    with pytest.raises(ShardError, match="a table notes whose rows are no simulation's"):
+        merge_shards([other], output, engine=engine)
+    assert query(output, "SELECT * FROM notes") == [(1, "a", "good")]

@@ -59,6 +59,17 @@ def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_a_link_to_an_output_has_the_lock_of_the_output(tmp_path):
+    """Else two would write it at once, and SQLite would refuse one of them."""
+    output, link = tmp_path / "exp.db", tmp_path / "elsewhere" / "link.db"
+    output.touch()
+    link.parent.mkdir()
+    link.symlink_to(output)
+    with locked(link, never):
+        assert names(tmp_path) == [NAME, "elsewhere", "exp.db"]
+        assert names(link.parent) == ["link.db"]
+
+
 def test_a_folder_that_may_not_be_written_is_named(public):
     public.chmod(0o555)
     with as_nobody(), pytest.raises(OutputError, match="its folder cannot be written to"):

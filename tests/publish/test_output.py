@@ -19,6 +19,7 @@ from farm_merge.publish import (
     settle_output,
     writing,
 )
+from farm_merge.publish import output as output_module
 from farm_merge.schema import SHARD_MARK
 from farm_merge.sqlite import sqlite3, transaction
 from tests.conftest import query
@@ -193,3 +194,34 @@ def test_what_a_machine_refuses_is_named_with_the_file(tmp_path, error, reason):
     with pytest.raises(OutputError) as caught:
         fail()
     assert (caught.value.path, caught.value.reason) == (tmp_path / "exp.db", reason)
+
+
+WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE simulations SET status = 'other'")
+print("writes", flush=True)
+sys.stdin.readline()
+connection.execute("COMMIT")
+"""
+
+
+def test_who_writes_an_output_is_waited_for(make_shard, tmp_path, monkeypatch):
+    """SQLite would not wait for them when the journal mode changes."""
+    database = make_shard("a")
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:  # fmt: skip
+        assert writer.stdout.readline() == "writes\n"
+
+        def wait(connection, mode):
+            print("end", file=writer.stdin, flush=True)
+            return transaction(connection, mode)
+
+        monkeypatch.setattr(output_module, "transaction", wait, raising=False)
+        with existing_output(database) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            statuses = connection.execute("SELECT status FROM simulations").fetchall()
+    assert statuses == [("other",)]

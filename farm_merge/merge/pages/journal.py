@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
     from farm_merge.merge.pages.header import Header
 
-__all__ = ["journal_of"]
+__all__ = ["MARK_BYTES", "journal_of"]
 
 _MAGIC = bytes.fromhex("d9d505f920a163d7")
+MARK_BYTES = len(_MAGIC) + 4
+"""What it starts with makes it a journal, and says how many pages it keeps: zeros until the rest is
+on the disk."""
+
 _SECTOR_BYTES = 4096
 """The header is alone in its sector, which may be lost as a whole when the power goes."""
 

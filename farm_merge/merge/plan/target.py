@@ -188,6 +188,9 @@ class _Builder:
                 sources,
                 f"table {table.source}: the output has a table {have.name} of another model",
             )
+        elif not (have.merged or key in registry().tables):
+            reason = f"the output has a table {have.name} whose rows are no simulation's"
+            self._refuse(sources, f"table {table.source}: {reason}")
         elif have != table.definition:
             self._tables[key] = self._reconcile(sources, have, table)
         self._sources[key] += ((source, table) for source in sources)
@@ -202,7 +205,7 @@ class _Builder:
     def target(self) -> Target:
         """Return what the output holds then, after SQLite made it once."""
         self._place_indexes()
-        own = [table for table in self._tables if table not in registry().tables]
+        own = [table for table in self._tables if self._is_written(table)]
         tried = accepted(
             (Candidate(self._tables[table], tuple(self._indexes.get(table, ()))) for table in own),
             alone=True,
@@ -216,6 +219,10 @@ class _Builder:
         want = Structure(dict(self._tables), indexes)
         notes = tuple(dict.fromkeys(self._notes))
         return Target(self._have, want, notes, frozenset(self._to_try), self._alone)
+
+    def _is_written(self, table: str) -> bool:
+        """Return whether simulations have rows in a table; others may be a user's own notes."""
+        return table not in registry().tables and self._tables[table].merged
 
     def _is_strange(self, table: str) -> bool:
         """Return whether a table of the output only has the name of one of today's."""

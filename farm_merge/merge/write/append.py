@@ -3,56 +3,39 @@
 They are built in a database of their own, the *addition*, as a new output is, and checked there.
 Its pages have numbers behind the end of the output, so they are copied there as they are
 (`pages.splice`), and SQLite's rollback journal lets the few pages of the output that point at them
-change at once.
-
-Whatever is done to the bytes of the output is done by a process of its own: to close a descriptor
-of it here would drop the locks that SQLite may hold on it in this process. Wherever that process is
-killed, SQLite makes good what it left.
+change at once. `splicer.py` does that, in a process of its own.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
-from farm_merge.errors import DamagedGraftError, OutputError
-from farm_merge.merge.pages.header import HEADER_BYTES, Header, read_header
-from farm_merge.merge.pages.journal import journal_of
-from farm_merge.merge.pages.splice import Run, Splice
+from farm_merge.errors import OutputError
+from farm_merge.merge.pages.header import HEADER_BYTES, read_header
 from farm_merge.merge.pages.transplant import write_at
-from farm_merge.merge.tables.definition import SIMULATION_ID
-from farm_merge.merge.tables.structure import read_structure
-from farm_merge.merge.write.check import require_counts
-from farm_merge.merge.write.load import read_roots
-from farm_merge.publish import building, sync
-from farm_merge.schema import EXPERIMENT_MARK, SCHEMA_VERSION
-from farm_merge.sqlite import attached, connect, file_uri, quoted, sqlite3
+from farm_merge.merge.tables.definition import folded
+from farm_merge.merge.write.splicer import (
+    Made,
+    Splicer,
+    ddl_of,
+    require_led,
+    roll_back,
+    tables_written,
+)
+from farm_merge.publish import building
+from farm_merge.schema import EXPERIMENT_MARK, METADATA_TABLES, SCHEMA_VERSION
+from farm_merge.sqlite import attached, file_uri, sqlite3
 from farm_merge.workers import WorkerDiedError, own_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from farm_merge.merge.write.splicer import Counts, Request
 
 __all__ = ["Addition", "appending"]
-
-_PATIENCE_SECONDS = 1
-"""So long others are waited for; then rows are added, which takes no lock that readers notice."""
-
-_COPIED_AT_ONCE = 1 << 20
-
-_KEYS = {"experiments": "experiment_id"}
-"""What the keys of a table begin with, where that is not `simulation_id`."""
-
-Counts: TypeAlias = "Mapping[str, Mapping[str, int]]"
-"""Rows by simulation and table."""
-
-_Request: TypeAlias = (
-    "tuple[Literal['prepare'], _Made] | tuple[Literal['insert'], Counts] | tuple[Literal['forget']]"
-)
 
 
 @contextmanager
@@ -64,24 +47,15 @@ def appending(output: Path, folder: Path) -> Iterator[Addition | None]:
         folder: A private folder, in the same file system.
     """
     addition = folder / "addition.db"
-    with own_process(_Splicer(output, addition)) as ask:
-        try:
+    try:
+        with own_process(Splicer(output, addition)) as ask:
             yield Addition(output, addition, ask) if ask else None
-        finally:
-            addition.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What an addition was made for.
-
-    Attributes:
-        pages: How many pages the output has.
-        statements: The tables and indexes of both: type, name and SQL.
-    """
-
-    pages: int
-    statements: list[tuple[str, str, str]]
+    except BaseException:  # that process may have been killed while pages changed
+        with suppress(sqlite3.Error):
+            roll_back(output)
+        raise
+    finally:
+        addition.unlink(missing_ok=True)
 
 
 class Addition:
@@ -96,28 +70,35 @@ class Addition:
         path: The database in which it is built.
     """
 
-    def __init__(self, output: Path, path: Path, ask: Callable[[_Request], None]) -> None:
+    def __init__(self, output: Path, path: Path, ask: Callable[[Request], None]) -> None:
         self.path = path
         self._output = output
         self._ask = ask
-        self._made = _Made(0, [])
+        self._made = Made(0, [])
 
-    def create(self, connection: sqlite3.Connection) -> None:
+    def create(self, connection: sqlite3.Connection, tables: Iterable[str]) -> None:
         """Make the tables of an output, empty, in a database whose next page is behind its end.
 
         Args:
             connection: The output.
+            tables: Which of them get rows.
 
         Raises:
-            ValueError: If that cannot be.
+            ValueError: If that cannot be, or it is of no use: then nothing is built in vain.
         """
+        if connection.execute("PRAGMA auto_vacuum").fetchone() != (0,):
+            raise ValueError("the output's pages are of another form")
+        for table in tables:
+            require_led(connection, table)
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        self._made = _Made(pages, _ddl(connection))
+        self._made = Made(pages, ddl_of(connection))
         with building(self.path) as made:
             made.execute(f"PRAGMA page_size={page_size}")
-            for _, _, sql in self._made.statements:
-                made.execute(sql)
+            written = tables_written(connection) | METADATA_TABLES
+            for table, _, sql in self._made.statements:
+                if folded(table) in written:
+                    made.execute(sql)
             made.execute(f"PRAGMA application_id={EXPERIMENT_MARK}")
             made.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         _lengthen(self.path, pages)
@@ -160,22 +141,13 @@ class Addition:
         with suppress(OutputError, OSError, sqlite3.Error):
             self._do(("forget",))
 
-    def _do(self, request: _Request) -> None:
+    def _do(self, request: Request) -> None:
         try:
             self._ask(request)
         except WorkerDiedError as exc:
-            _roll_back(self._output)
             reason = "the process that was writing to it was killed; it is as it was"
             remedy = "run the merge again"
             raise OutputError(reason, path=self._output, remedy=remedy) from exc
-
-
-def _ddl(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    """Return the statements that made the tables and indexes of a database, tables first."""
-    return connection.execute(
-        "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'index')"
-        " AND sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC, name"
-    ).fetchall()
 
 
 def _lengthen(path: Path, pages: int) -> None:
@@ -195,242 +167,5 @@ def _lengthen(path: Path, pages: int) -> None:
         write_at(descriptor, bytes(head), 0)
         if os.fstat(descriptor).st_blocks * 512 > header.size_bytes + pages * header.page_size / 8:
             raise ValueError("the file system knows no files with holes")
-    finally:
-        os.close(descriptor)
-
-
-@dataclass(slots=True)
-class _Opened:
-    """The output, as the process that writes to it has it.
-
-    Attributes:
-        connection: SQLite's, which holds the lock.
-        descriptor: Its bytes; closed after the connection, since that drops the lock.
-        head: Its first bytes, as they were when the lock was taken; every commit changes them.
-        header: What they say.
-        journal: Where SQLite looks for its journal.
-    """
-
-    connection: sqlite3.Connection
-    descriptor: int
-    head: bytes
-    header: Header
-    journal: Path
-
-    @property
-    def is_as_it_was(self) -> bool:
-        """Whether nobody has committed anything since."""
-        return os.pread(self.descriptor, HEADER_BYTES, 0) == self.head
-
-
-class _Splicer:
-    """Writes to the output, in a process of its own.
-
-    Args:
-        output: The output.
-        addition: The addition.
-    """
-
-    def __init__(self, output: Path, addition: Path) -> None:
-        self._output = output
-        self._addition = addition
-        self._opened: _Opened | None = None
-        self._changed: dict[int, bytes] = {}
-
-    def __call__(self, request: _Request) -> None:
-        try:
-            if request[0] == "prepare":
-                self._prepare(request[1])
-            elif request[0] == "insert":
-                self._insert(request[1])
-            else:
-                self._forget()
-        except BaseException as exc:
-            with suppress(sqlite3.Error, OSError):
-                self._forget()
-            if isinstance(exc, sqlite3.OperationalError) and "locked" in str(exc):
-                raise ValueError("others are reading or writing the output") from exc
-            raise
-
-    def _prepare(self, made: _Made) -> None:
-        """Take the lock of a writer, who leaves readers alone, and write behind the end."""
-        opened = self._open()
-        self._opened = opened
-        mode = opened.connection.execute("PRAGMA journal_mode").fetchone()
-        if mode != ("delete",) or opened.header.is_wal:
-            raise ValueError("others have the output open")
-        if opened.header.pages != made.pages or _ddl(opened.connection) != made.statements:
-            raise ValueError("another process wrote to the output")
-        if not opened.header.allows_grafting:
-            raise ValueError("the output's pages are of another form")
-        os.ftruncate(opened.descriptor, opened.header.size_bytes)
-        with _descriptor(self._addition) as addition:
-            _copy_behind(addition, opened)
-            self._changed = self._splice(opened, addition)
-        os.fsync(opened.descriptor)
-
-    def _open(self) -> _Opened:
-        connection = connect(file_uri(self._output, mode="rw"), timeout=_PATIENCE_SECONDS)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            ((_, _, path),) = connection.execute("PRAGMA database_list").fetchall()
-            descriptor = os.open(self._output, os.O_RDWR)
-        except BaseException:
-            connection.close()
-            raise
-        head = os.pread(descriptor, HEADER_BYTES, 0)
-        return _Opened(connection, descriptor, head, read_header(head), Path(f"{path}-journal"))
-
-    def _splice(self, opened: _Opened, addition: int) -> dict[int, bytes]:
-        """Put every tree of the addition into its like; return the pages that have to change."""
-        splice = Splice(opened.descriptor, addition, opened.header, _header(addition))
-        with closing(connect(file_uri(self._addition, mode="ro", immutable=1))) as coming:
-            runs = {
-                key: _runs(opened.connection, coming, table, key)
-                for table, key in (("simulations", SIMULATION_ID), *_KEYS.items())
-            }
-            mine, theirs = read_roots(opened.connection), read_roots(coming)
-            for name, root in theirs.items():
-                key = _KEYS.get(root.table, SIMULATION_ID)
-                if coming.execute(f"SELECT 1 FROM {quoted(root.table)} LIMIT 1").fetchone():
-                    _require_led(coming, root.table, key)
-                    splice.insert(mine[name].page, root.page, runs[key])
-        return splice.finish()
-
-    def _insert(self, counts: Counts) -> None:
-        """Let the pages change at once, as SQLite does: what they were is in a journal first."""
-        opened = self._opened
-        assert opened is not None  # noqa: S101  (it was prepared)
-        # What is behind the end is there only as long as nobody else writes.
-        opened.connection.execute("COMMIT")
-        opened.connection.execute("BEGIN EXCLUSIVE")
-        if not opened.is_as_it_was:
-            raise ValueError("another process wrote to the output")
-        self._write_journal(opened, journal_of(opened.descriptor, opened.header, self._changed))
-        for number, page in self._changed.items():
-            write_at(opened.descriptor, page, number * opened.header.page_size)
-        os.fsync(opened.descriptor)
-        self._require(counts)
-        opened.journal.unlink()
-        sync(self._output.parent)
-        self._close(opened)
-
-    def _write_journal(self, opened: _Opened, journal: bytes) -> None:
-        """Write the journal as SQLite does: of the database's owner and mode, and synced."""
-        status = os.fstat(opened.descriptor)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        descriptor = os.open(opened.journal, flags, status.st_mode & 0o777)
-        try:
-            os.fchmod(descriptor, status.st_mode & 0o777)
-            if os.geteuid() == 0:
-                os.fchown(descriptor, status.st_uid, status.st_gid)
-            write_at(descriptor, journal, 0)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync(self._output.parent)
-
-    def _require(self, counts: Counts) -> None:
-        """Let SQLite count what arrived, as it would if the journal were gone."""
-        left = deque(counts.items())
-
-        def count() -> None:
-            with closing(connect(file_uri(self._output, mode="ro", immutable=1))) as connection:
-                tables = read_structure(connection).content
-                while left:
-                    with suppress(IndexError):  # another thread took the last
-                        simulation_id, rows = left.popleft()
-                        require_counts(connection, simulation_id, tables, rows)
-
-        with ThreadPoolExecutor() as pool:
-            work = [pool.submit(count) for _ in range(os.cpu_count() or 1)]
-        for done in work:
-            try:
-                done.result()
-            except (OutputError, sqlite3.DatabaseError) as exc:
-                raise DamagedGraftError(str(exc)) from exc
-
-    def _forget(self) -> None:
-        """Let go of the output, as it was before."""
-        opened = self._opened
-        if opened is None:
-            return
-        if not opened.journal.exists():
-            _cut_off(opened)
-        self._close(opened)
-        _roll_back(self._output)
-
-    def _close(self, opened: _Opened) -> None:
-        self._opened = None
-        opened.connection.close()
-        os.close(opened.descriptor)
-
-
-def _cut_off(opened: _Opened) -> None:
-    """Cut off what is behind the end, if nobody else has written there since, or is about to."""
-    with suppress(sqlite3.Error, OSError):
-        if not opened.connection.in_transaction:
-            opened.connection.execute("BEGIN IMMEDIATE")
-        if opened.is_as_it_was:
-            os.ftruncate(opened.descriptor, opened.header.size_bytes)
-
-
-def _roll_back(output: Path) -> None:
-    """Let SQLite roll back what a process left; it does so when somebody reads."""
-    with closing(connect(file_uri(output, mode="rw"))) as connection:
-        connection.execute("SELECT 1 FROM sqlite_schema")
-
-
-def _copy_behind(addition: int, opened: _Opened) -> None:
-    """Copy the pages of an addition that are behind the end of an output to their places there."""
-    at, end = opened.header.size_bytes, os.fstat(addition).st_size
-    while at < end:
-        data = os.pread(addition, min(_COPIED_AT_ONCE, end - at), at)
-        write_at(opened.descriptor, data, at)
-        at += len(data)
-
-
-def _runs(
-    output: sqlite3.Connection, coming: sqlite3.Connection, table: str, key: str
-) -> list[Run]:
-    """Return which keys of the addition follow each other, with none of the output's between."""
-    keys = [
-        (found, connection is coming)
-        for connection in (output, coming)
-        for (found,) in connection.execute(f"SELECT CAST({key} AS BLOB) FROM {table}")
-    ]
-    runs: list[Run] = []
-    goes_on = False
-    for found, is_coming in sorted(keys):
-        if is_coming:
-            runs.append(Run(runs.pop().first if goes_on else found, found))
-        goes_on = is_coming
-    return runs
-
-
-def _require_led(connection: sqlite3.Connection, table: str, key: str) -> None:
-    """Refuse a table of which a tree is not in the order of a key, by its bytes.
-
-    Raises:
-        ValueError: If there is one.
-    """
-    led = connection.execute(
-        "SELECT found.name, found.desc, found.coll FROM pragma_index_list(?) AS tree,"
-        " pragma_index_xinfo(tree.name) AS found WHERE found.seqno = 0",
-        (table,),
-    ).fetchall()
-    if not led or set(led) != {(key, 0, "BINARY")}:
-        raise ValueError(f"table {table} is in another order")
-
-
-def _header(descriptor: int) -> Header:
-    return read_header(os.pread(descriptor, HEADER_BYTES, 0))
-
-
-@contextmanager
-def _descriptor(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        yield descriptor
     finally:
         os.close(descriptor)

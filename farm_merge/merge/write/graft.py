@@ -132,10 +132,13 @@ class Graft:
         self._buffer = ReadBuffer()
         with closing(connect(file_uri(partial, mode="ro"))) as connection:
             self._output = read_structure(connection)
+            # The tables that a user added to an output may be none of simulations' rows.
+            tables = self._output.tables.items()
+            written = {name for name, it in tables if it.merged and name not in METADATA_TABLES}
             roots = {
                 name: root
                 for name, root in read_roots(connection).items()
-                if root.table not in METADATA_TABLES
+                if folded(root.table) in written
             }
         self._trees: dict[str, set[str]] = {}
         for name, root in roots.items():

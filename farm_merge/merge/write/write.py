@@ -162,7 +162,8 @@ class _Writer:
         self, addition: Addition, connection: sqlite3.Connection, new: list[SimulationPlan]
     ) -> None:
         """Build a database with what is new, while readers of the output go on."""
-        addition.create(connection)
+        tables = {table.target for planned in new for table in planned.source.mapping.tables}
+        addition.create(connection, tables)
         self._fill(addition.path, new)
         with building(addition.path) as made:
             addition.leave_out_experiments(made)

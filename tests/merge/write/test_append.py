@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
 import os
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -14,9 +18,9 @@ import pytest
 
 from farm_merge.errors import OutputError
 from farm_merge.merge import merge_shards
-from farm_merge.merge.write import append, write
+from farm_merge.merge.write import append, splicer, write
 from farm_merge.sqlite import sqlite3
-from tests.conftest import content, query, union
+from tests.conftest import content, query, union, vacuumed
 from tests.merge.checks import ids, require_sound
 
 
@@ -125,6 +129,44 @@ def test_an_output_whose_trees_are_in_another_order_gets_rows(
     assert rows_by_row[-1] == "m"
     assert reasons == [f"copying row by row, since {reason}"]
     assert content(output) == union(*shards, new)
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("TABLE notes (n INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT UNIQUE)", "1, 'good'"),
+        (
+            "TABLE notes (run TEXT REFERENCES simulations, note ANY, PRIMARY KEY (run)) STRICT",
+            "'b', 1",
+        ),
+        ("TABLE notes AS SELECT simulation_id, 1 AS n FROM simulations", "'b', 2"),
+        ("VIRTUAL TABLE notes USING fts5(note)", "'good'"),
+        ("VIRTUAL TABLE notes USING rtree(n, low, high)", "1, 0, 2"),
+    ],
+)
+def test_tables_that_a_user_made_in_an_output_are_left_alone(
+    held, make_shard, rows_by_row, table, row
+):
+    output, shards = held
+    for sql in (f"CREATE {table}", f"INSERT INTO notes VALUES ({row})", "ANALYZE"):
+        query(output, sql)
+    before = query(output, "SELECT * FROM notes")
+    new = make_shard("m", steps=300)
+    _, reasons = merged([new], output)
+    assert (rows_by_row, reasons) == ([], [])
+    assert content(output) == union(*shards, new)
+    assert query(output, "SELECT * FROM notes") == before
+
+
+def test_a_damaged_output_is_left_to_sqlite(held, make_shard):
+    output, _ = held
+    ((root,),) = query(output, "SELECT rootpage FROM sqlite_schema WHERE name = 'agents'")
+    with output.open("r+b") as file:
+        file.seek((root - 1) * 4096 + 8)
+        file.write(b"\0")  # the first cell is not where one can be
+    events = []
+    merge_shards([make_shard("a")], output, engine="graft", progress=events.append)
+    assert "copying row by row, since its pages are damaged" in [it.message for it in events]
 
 
 def test_an_output_of_another_form_gets_rows(tmp_path, make_shard, rows_by_row):
@@ -240,21 +282,31 @@ def test_a_writer_loses_nothing(held, make_shard, engine):
 
 GROWER = """
 import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
-connection.execute("BEGIN IMMEDIATE")
-connection.executemany(
-    "INSERT INTO simulation_steps (simulation_id, step_number, total_agents)"
-    " VALUES ('writer', ?, 1)", [(number,) for number in range(50_000)]
-)
-connection.execute("COMMIT")
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=0)
+try:
+    connection.execute("PRAGMA cache_size = 10")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(
+        "INSERT INTO simulation_steps (simulation_id, step_number, total_agents)"
+        " VALUES ('writer', ?, 1)", [(number,) for number in range(5_000)]
+    )
+    connection.execute(sys.argv[2])
+    print(sys.argv[2])
+except sqlite3.OperationalError as error:
+    print(error)
 """
 
 
-def test_what_is_committed_before_the_lock_is_taken_stays(held, make_shard, monkeypatch):
-    """Another process writes in the moment in which readers are asked to go: its pages are its own,
-    though they are where those of the addition were."""
-    output, _ = held
-    honest = append._Splicer._open
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_nobody_writes_between_the_two_locks(held, make_shard, monkeypatch, tmp_path, end):
+    """Another process tries, while readers are asked to go. Its pages would be where those of the
+    addition are; and what it writes before it rolls back, SQLite puts back only where rows were."""
+    output, shards = held
+    said = tmp_path / "said"
+
+    def rival():
+        with said.open("a") as file:
+            subprocess.run([sys.executable, "-c", GROWER, output, end], check=True, stdout=file)
 
     class Rivalled:
         """A connection of which the lock is taken by another when it is given back."""
@@ -265,22 +317,146 @@ def test_what_is_committed_before_the_lock_is_taken_stays(held, make_shard, monk
         def execute(self, sql):
             found = self._connection.execute(sql)
             if sql == "COMMIT":
-                subprocess.run([sys.executable, "-c", GROWER, output], check=True)
+                rival()
             return found
 
         def __getattr__(self, name):
             return getattr(self._connection, name)
 
-    def opened(self):
-        found = honest(self)
+    honest_open, honest_lock = splicer._open, splicer._is_locked
+
+    def opened(*arguments):
+        found = honest_open(*arguments)
         found.connection = Rivalled(found.connection)
         return found
 
-    monkeypatch.setattr(append._Splicer, "_open", opened)
-    merge_shards([make_shard("x", steps=300)], output, engine="graft")
-    rows = "SELECT count(*) FROM simulation_steps WHERE simulation_id = 'writer'"
-    assert query(output, rows) == [(50_000,)]
-    assert ids(output) == ["b", "f", "x"]
+    def is_locked(*arguments):
+        rival()
+        found = honest_lock(*arguments)
+        rival()
+        return found
+
+    monkeypatch.setattr(splicer, "_open", opened)
+    monkeypatch.setattr(splicer, "_is_locked", is_locked)
+    new = make_shard("x", steps=300)
+    merge_shards([new], output, engine="graft", verify="none")
+    assert said.read_text().splitlines() == ["database is locked"] * 4
+    require_sound(output)
+    assert content(output) == union(*shards, new)
+
+
+IN_WAL_MODE = """
+import sqlite3, sys
+writer, reader = (sqlite3.connect(sys.argv[1], isolation_level=None) for _ in range(2))
+writer.execute("PRAGMA journal_mode = WAL")
+writer.execute("PRAGMA wal_autocheckpoint = 0")
+
+def grow(name):
+    writer.execute("BEGIN")
+    writer.executemany(
+        "INSERT INTO simulation_steps (simulation_id, step_number, total_agents) VALUES (?, ?, 1)",
+        [(name, number) for number in range(5_000)]
+    )
+    writer.execute("COMMIT")
+
+grow("w1")
+reader.execute("BEGIN")
+reader.execute("SELECT count(*) FROM simulations").fetchone()
+grow("w2")
+print("reads", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_an_output_that_others_have_in_wal_mode_is_not_cut(held, make_shard, rows_by_row):
+    """While one of them reads, only a part of the WAL gets into the file, and what its header says
+    of its length is what was before."""
+    output, _ = held
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_WAL_MODE, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    ) as others:  # fmt: skip
+        assert others.stdout.readline() == "reads\n"
+        merge_shards([make_shard("m", steps=300)], output, engine="graft")
+        others.communicate("end\n")
+    assert rows_by_row == ["m"]
+    steps = "SELECT simulation_id, count(*) FROM simulation_steps GROUP BY 1"
+    counts = [("b", 40), ("f", 40), ("m", 300), ("w1", 5_000), ("w2", 5_000)]
+    assert query(output, steps) == counts
+    require_sound(output)
+
+
+def test_what_is_moved_to_the_name_of_an_output_stays_as_it_is(
+    held, make_shard, monkeypatch, rows_by_row
+):
+    """The journal would be another file's."""
+    output, shards = held
+    honest = splicer.Splicer._insert
+
+    def moved(self, counts):
+        shutil.copy(output, output.with_name("other.db"))
+        output.rename(output.with_name("old.db"))
+        output.with_name("other.db").rename(output)
+        honest(self, counts)
+
+    monkeypatch.setattr(splicer.Splicer, "_insert", moved)
+    new = make_shard("m", steps=300)
+    merged([new], output)
+    assert rows_by_row == ["m"]
+    assert content(output) == union(*shards, new)
+    assert content(output.with_name("old.db")) == union(*shards)
+
+
+def test_an_interrupt_leaves_no_journal(held, make_shard, monkeypatch, interruptible):
+    """A file that is copied without its journal would be a mix of what was and what is."""
+    output, shards = held
+
+    def interrupt(self, counts):
+        os.kill(os.getppid(), signal.SIGINT)
+        signal.pause()
+
+    monkeypatch.setattr(splicer.Splicer, "_require", interrupt)
+    before = output.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        merge_shards([make_shard("m", steps=300)], output, engine="graft")
+    assert {path.name for path in output.parent.iterdir()} == {"exp.db", "shards"}
+    assert content(output) == union(*shards)
+    assert output.stat().st_size == len(before)
+
+
+class Forgotten:
+    """A file that is open as long as nobody collects garbage."""
+
+    def __init__(self, path):
+        self.itself = self
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self):
+        os.close(self.descriptor)
+
+
+def test_a_file_that_was_forgotten_takes_no_lock_away(held, make_shard, monkeypatch, tmp_path):
+    """Python would close it when it happens to look for garbage, and with it the locks would go."""
+    output, _ = held
+    said = tmp_path / "said"
+    honest = splicer.Splicer._write_journal
+
+    def write(self, *arguments):
+        gc.collect()
+        with said.open("w") as file:
+            subprocess.run(
+                [sys.executable, "-c", GROWER, output, "COMMIT"], check=True, stdout=file
+            )
+        honest(self, *arguments)
+
+    monkeypatch.setattr(splicer.Splicer, "_write_journal", write)
+    gc.disable()
+    try:
+        Forgotten(output)
+        merge_shards([make_shard("m", steps=300)], output, engine="graft")
+    finally:
+        gc.enable()
+    assert said.read_text() == "database is locked\n"
     require_sound(output)
 
 
@@ -298,13 +474,13 @@ def test_a_process_with_threads_adds_rows(held, make_shard, rows_by_row):
 @pytest.mark.parametrize("step", ["_prepare", "_write_journal", "_require"])
 def test_a_writing_process_that_is_killed_leaves_what_was(held, make_shard, monkeypatch, step):
     output, shards = held
-    honest = getattr(append._Splicer, step)
+    honest = getattr(splicer.Splicer, step)
 
     def killed(self, *arguments):
         honest(self, *arguments)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(append._Splicer, step, killed)
+    monkeypatch.setattr(splicer.Splicer, step, killed)
     new = make_shard("m", steps=300)
     with pytest.raises(OutputError, match="was killed"):
         merge_shards([new], output, engine="graft")
@@ -315,17 +491,62 @@ def test_a_writing_process_that_is_killed_leaves_what_was(held, make_shard, monk
     assert content(output) == union(*shards, new)
 
 
+def test_the_journal_counts_when_all_of_it_is_on_the_disk(held, make_shard, monkeypatch, tmp_path):
+    """Else a part of it, after the power went, could be put over pages that are as they were."""
+    output, _ = held
+    log, journal = tmp_path / "log", output.with_name("exp.db-journal")
+    honest = os.fsync
+
+    def fsync(descriptor):
+        honest(descriptor)
+        if journal.exists():
+            content = journal.read_bytes()
+            with log.open("a") as file:
+                print(content[:8].hex(), len(content) > 4096, file=file)
+
+    monkeypatch.setattr(splicer.os, "fsync", fsync)
+    merge_shards([make_shard("m", steps=300)], output, engine="graft")
+    first, *others = log.read_text().splitlines()
+    assert first == "0000000000000000 True"
+    assert set(others) == {"d9d505f920a163d7 True"}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_journal_that_cannot_be_written_leaves_what_was(held, make_shard, monkeypatch, number):
+    output, shards = held
+    before = output.stat().st_size
+    honest = splicer.Splicer._write_journal
+
+    def full(self, *arguments):
+        left = iter(range(number - 1))
+
+        def fsync(_):
+            if next(left, None) is None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            honest(self, *arguments)
+
+    monkeypatch.setattr(splicer.Splicer, "_write_journal", full)
+    with pytest.raises(OutputError, match="No space left"):
+        merge_shards([make_shard("m", steps=300)], output, engine="graft")
+    assert {path.name for path in output.parent.iterdir()} == {"exp.db", "shards"}
+    assert output.stat().st_size == before
+    assert content(output) == union(*shards)
+
+
 def test_rows_that_do_not_arrive_are_noticed_and_come_by_rows(
     held, make_shard, monkeypatch, rows_by_row
 ):
     """As if leaves had gone: SQLite counts before the journal goes, and puts back what was."""
     output, shards = held
-    honest = append.require_counts
+    honest = splicer.require_counts
 
     def strict(connection, simulation_id, tables, expected):
         honest(connection, simulation_id, tables, {**expected, "agents": 99})
 
-    monkeypatch.setattr(append, "require_counts", strict)
+    monkeypatch.setattr(splicer, "require_counts", strict)
     new = make_shard("m", steps=300)
     _, reasons = merged([new], output)
     assert rows_by_row == ["m"]
@@ -347,8 +568,16 @@ def test_what_was_cut_off_is_nobodys(held, make_shard, monkeypatch):
     assert content(output) == union(*shards, new)
 
 
-def test_a_link_to_an_output_is_followed(held, make_shard, tmp_path, rows_by_row):
+def test_a_link_to_an_output_is_followed(held, make_shard, tmp_path, rows_by_row, monkeypatch):
+    """The journal is beside the file, so that folder has to be on the disk before pages change."""
     output, shards = held
+    synced = tmp_path / "synced"
+
+    def sync(path):
+        with synced.open("a") as file:
+            print(path, file=file)
+
+    monkeypatch.setattr(splicer, "sync", sync)
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
     link.symlink_to(output)
@@ -356,4 +585,35 @@ def test_a_link_to_an_output_is_followed(held, make_shard, tmp_path, rows_by_row
     merged([new], link)
     assert rows_by_row == []
     assert link.is_symlink()
+    assert synced.read_text().splitlines() == [str(output.parent)] * 2
     assert content(output) == union(*shards, new)
+
+
+def lengthen(path, pages, page_size):
+    """Let a database have so many pages, of which those at the end are free, and holes in the file."""
+    with path.open("r+b") as file:
+        head = bytearray(file.read(100))
+        (first,) = struct.unpack_from(">I", head, 28)
+        free = [page for page in range(first + 1, pages + 1) if page != (1 << 30) // page_size + 1]
+        trunk, *others = free
+        struct.pack_into(">I", head, 28, pages)
+        struct.pack_into(">II", head, 32, trunk, len(free))
+        file.seek(0)
+        file.write(head)
+        file.truncate(pages * page_size)
+        file.seek((trunk - 1) * page_size)
+        file.write(struct.pack(f">II{len(others)}I", 0, len(others), *others))
+
+
+@pytest.mark.parametrize("before", [7, 3, 2, 1, 0, -2])
+def test_the_page_of_sqlites_locks_stays_unused(held, make_shard, rows_by_row, before):
+    """That page is where a file has its second gigabyte."""
+    output, shards = held
+    vacuumed(output, "PRAGMA page_size = 65536")
+    lengthen(output, (1 << 30) // 65536 - before, 65536)
+    require_sound(output)
+    new = [vacuumed(make_shard(name, steps=3000), "PRAGMA page_size = 65536") for name in "aeg"]
+    _, reasons = merged(new, output)
+    assert (rows_by_row, reasons) == ([], [])
+    assert query(output, "PRAGMA page_count")[0][0] > (1 << 30) // 65536 + 1
+    assert content(output) == union(*shards, *new)
