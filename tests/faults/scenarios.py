@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -17,6 +17,7 @@ from unittest.mock import patch
 from farm_merge import ExperimentDatabase, InMemorySimulationDatabase, SimulationDatabase
 from farm_merge.archive import archive_database
 from farm_merge.cli import main
+from farm_merge.crate import publish_database
 from farm_merge.errors import FarmMergeError
 from farm_merge.housekeeping import remove_simulations
 from farm_merge.merge import merge_shards
@@ -183,6 +184,12 @@ def with_page(folder: Path) -> None:
     (folder / "r.html").write_text("<html>an older one</html>")
 
 
+def with_about(folder: Path) -> None:
+    with_output("a", "b")(folder)
+    about = 'license = "CC0-1.0"\nauthors = [{name = "A. Author"}]\n'
+    (folder / "in" / "about.toml").write_text(about)
+
+
 def charts(folder: Path) -> Any:
     """Draw the charts of a report, and their pictures, which takes seconds."""
     drawn = [*draw_charts(read_runs(folder / "exp.db"))]
@@ -190,17 +197,29 @@ def charts(folder: Path) -> Any:
     return drawn, on_pages, [*draw_pictures(drawn[:3])], page._vega()
 
 
-def report(folder: Path) -> None:
-    drawn, on_pages, pictures, vega = SHARED
+@contextmanager
+def drawn() -> Iterator[None]:
+    """Let pages show the charts that are drawn already."""
+    charts, on_pages, pictures, vega = SHARED
     with (
         patch.multiple(
             "farm_merge.report",
-            draw_charts=lambda _: drawn,
+            draw_charts=lambda _: charts,
             draw_pictures=lambda _: pictures,
         ),
         patch.multiple(page, on_page=lambda chart: on_pages[chart.name], _vega=lambda: vega),
     ):
+        yield
+
+
+def report(folder: Path) -> None:
+    with drawn():
         write_report(folder / "exp.db", folder / "r.html", plots=folder / "plots")
+
+
+def publish(folder: Path) -> None:
+    with drawn():
+        publish_database(folder / "exp.db", folder / "crate", folder / "in" / "about.toml")
 
 
 def watch(folder: Path) -> None:
@@ -247,6 +266,7 @@ SCENARIOS = (
              simulations=("a", "b"), before=2),
     Scenario("report, over another", with_page, report, simulations=("a", "b"), before=2,
              shared=charts),
+    Scenario("publish", with_about, publish, simulations=("a", "b"), before=2, shared=charts),
     Scenario("describe", with_list, cli("describe", "{0}/exp.db", "--from", "{0}/in/runs.csv"),
              before=3),
     Scenario("digest", with_output("a", "b", "c"), cli("digest", "{0}/exp.db", "--store"),
