@@ -15,7 +15,7 @@ from tests.merge.eras import write_era
 _COUNT = 50
 
 
-@pytest.mark.parametrize("first", range(0, 4 * _COUNT, _COUNT))
+@pytest.mark.parametrize("first", range(0, 3 * _COUNT, _COUNT))
 def test_what_becomes_of_a_mutant_is_what_sqlite_reads_of_it(first):
     found = run_all(first, _COUNT, 1)
     assert [(number, wrong) for number, _, wrong in found if wrong] == []

@@ -171,10 +171,10 @@ def test_sets_that_pool_other_parameters_say_so(experiment, tmp_path):
 
 
 def test_the_digest_is_the_ledgers_where_it_has_one_and_else_the_page_says_how(
-    experiment, tmp_path
+    make_shard, tmp_path
 ):
     copy = tmp_path / "exp.db"
-    copy.write_bytes(experiment.read_bytes())
+    merge_shards([make_shard("a"), make_shard("b")], copy)
     write_report(copy, tmp_path / "r.html")
     assert "--digest adds it here" in (tmp_path / "r.html").read_text()
     listed = CliRunner().invoke(main, ["digest", str(copy), "--store"]).output

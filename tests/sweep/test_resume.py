@@ -125,15 +125,14 @@ def uninterrupted(tmp_path: Path, path: Path) -> dict[str, Any]:
     return content(tmp_path / "whole.db")
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_sweep_that_is_stopped_again_and_again_is_finished_as_if_it_had_not_been(
-    tmp_path: Path, interruptible: None, blow: signal.Signals
+    tmp_path: Path, interruptible: None
 ) -> None:
     path = tmp_path / "stopped.toml"
     path.write_text('experiment_id = "a"\nsteps = 30\nrepetitions = 6\ngrid.population = [6, 9]\n')
     shards, output = tmp_path / "shards", tmp_path / "exp.db"
     words = [sys.executable, "-m", "farm_merge", "sweep", path, "-o", output, "--shards", shards]
-    for number in (2, 5, 8):
+    for number, blow in ((2, signal.SIGINT), (5, signal.SIGKILL), (8, signal.SIGINT)):
         with subprocess.Popen([*map(str, words), "-j", "2"], start_new_session=True) as process:
             wait_until(lambda n=number: len(list(shards.glob("*.db"))) >= n)
             children = children_of(process.pid)

@@ -80,16 +80,15 @@ def done_in(folder: Path, mode: str = "ro") -> int:
     return number
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_sweep_that_is_stopped_again_and_again_is_finished_as_if_it_had_not_been(
-    tmp_path: Path, interruptible: None, blow: signal.Signals
+    tmp_path: Path, interruptible: None
 ) -> None:
     path = tmp_path / "stopped.toml"
     text = 'experiment_id = "a"\nsteps = 30\nrepetitions = 6\ngrid.population = [6, 9]\n'
     path.write_text(text + 'shards = "worker"\n')
     shards, output = tmp_path / "shards", tmp_path / "exp.db"
     words = [sys.executable, "-m", "farm_merge", "sweep", path, "-o", output, "--shards", shards]
-    for number in (2, 5, 8):
+    for number, blow in ((2, signal.SIGINT), (5, signal.SIGINT), (8, signal.SIGKILL)):
         with subprocess.Popen([*map(str, words), "-j", "2"], start_new_session=True) as process:
             wait_until(lambda n=number: done_in(shards) >= n)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
