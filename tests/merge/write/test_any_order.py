@@ -324,7 +324,7 @@ def test_an_output_holds_what_it_should_whatever_is_done_to_it(tmp_path, seed):
     steps += ["append_pages", "append_and_be_killed"] * 2
     done = []
     try:
-        for step in mixture.random.choices(steps, k=14):
+        for step in mixture.random.choices(steps, k=8):
             done.append(step)
             getattr(mixture, step)()
             mixture.require_as_it_should_be()
