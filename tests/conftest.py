@@ -37,11 +37,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_FOLDER] = config.option.basetemp
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Use one process more than there are cores: tests often wait for processes of theirs."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Give the memory back; what failed can be looked at."""
     if not session.testsfailed and (folder := session.config.stash.get(_FOLDER, None)):
