@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ from farm_merge.sqlite import quoted, sqlite3
 from farm_merge.workers import WorkerDiedError, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from os import PathLike
 
     from farm_merge.merge.inputs.input import Input
@@ -135,7 +136,8 @@ def audit(
             )
         counted, problems, notes = _check(before)
         with counting(progress, "verify", "files") as report:
-            compared, differences = _compare(before, found.files, rules, options, report)
+            comparison = _Comparison(before, found.files, rules, options)
+            compared, differences = comparison.run(report)
     except sqlite3.DatabaseError as exc:
         raise OutputError(f"damaged, SQLite cannot read it ({exc})", path=output) from exc
     except WorkerDiedError as exc:
@@ -173,8 +175,9 @@ def _check(output: Output) -> tuple[int, list[str], list[str]]:
         read_output(output.path) as connection,
     ):
         problems: list[str] = []
+        tables = read_structure(connection).content
         for simulation_id in sorted(ids & entries.keys()):
-            problems += _miscounted(connection, simulation_id, entries[simulation_id])
+            problems += _miscounted(connection, tables, simulation_id, entries[simulation_id])
         problems += [
             f"simulation {simulation_id!r}: in the ledger, but not there"
             for simulation_id in entries.keys() - ids
@@ -195,12 +198,14 @@ def _check(output: Output) -> tuple[int, list[str], list[str]]:
 
 
 def _miscounted(
-    connection: sqlite3.Connection, simulation_id: str, wanted: Mapping[str, int]
+    connection: sqlite3.Connection,
+    tables: Collection[str],
+    simulation_id: str,
+    wanted: Mapping[str, int],
 ) -> Iterator[str]:
-    content = read_structure(connection).content
-    for table in sorted({*content, *wanted}):
+    for table in sorted({*tables, *wanted}):
         found = 0
-        if table in content:
+        if table in tables:
             (found,) = connection.execute(
                 f"SELECT count(*) FROM {quoted(table)} WHERE simulation_id = ?", (simulation_id,)
             ).fetchone()
@@ -211,72 +216,71 @@ def _miscounted(
             )
 
 
-def _compare(
-    output: Output,
-    paths: tuple[Path, ...],
-    rules: Rules,
-    options: Options,
-    report: ReportCount,
-) -> tuple[int, list[str]]:
-    """Compare shards with the output; return how many simulations were, and the problems."""
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Files beside the output that they were merged into.
 
-    def compare(number: int) -> tuple[int, list[str]]:
+    Attributes:
+        output: The output.
+        paths: The files.
+        rules: What found parameters in paths and beside files.
+        options: What decided about their merge.
+    """
+
+    output: Output
+    paths: tuple[Path, ...]
+    rules: Rules
+    options: Options
+
+    def run(self, report: ReportCount) -> tuple[int, list[str]]:
+        """Return how many simulations were compared, and the problems."""
+        workers = Workers(self.options.workers)
+        compared, problems = 0, []
         with TemporaryDirectory(prefix="farm-merge-") as folder:
-            return _compare_one(output, paths[number], paths, rules, options, Path(folder))
 
-    compared, problems = 0, []
-    with closing(Workers(options.workers).run(compare, len(paths))) as results:
-        for number, future in results:
-            count, found = future.result()
-            compared += count
-            problems += found
-            report(number + 1, len(paths))
-    return compared, problems
+            def compare(number: int) -> tuple[int, list[str]]:
+                if workers.forks:  # it may be killed, and what it needs for a while goes with ours
+                    tempfile.tempdir = folder
+                with TemporaryDirectory(dir=folder) as own:
+                    return self._compare(self.paths[number], Path(own))
 
+            with closing(workers.run(compare, len(self.paths))) as results:
+                for number, future in results:
+                    count, found = future.result()
+                    compared += count
+                    problems += found
+                    report(number + 1, len(self.paths))
+        return compared, problems
 
-def _compare_one(
-    output: Output,
-    path: Path,
-    paths: tuple[Path, ...],
-    rules: Rules,
-    options: Options,
-    folder: Path,
-) -> tuple[int, list[str]]:
-    try:
-        source, alone = _inspected(output, path, paths, rules, options, folder)
-    except FarmMergeError as exc:
-        return 0, [str(exc)]
-    problems = []
-    for simulation in source.simulations:
-        simulation_id = simulation.simulation_id
-        if simulation_id not in output.simulation_ids:
-            problems.append(f"{path} [{simulation_id}]: not in {output.path}")
-        elif differing := _differing(output, source, simulation_id, folder, alone=alone):
-            tables = ", ".join(differing)
-            problems.append(f"{path} [{simulation_id}]: differs from {output.path} in {tables}")
-    return len(source.simulations), problems
+    def _compare(self, path: Path, folder: Path) -> tuple[int, list[str]]:
+        try:
+            source, alone = self._inspected(path, folder)
+        except FarmMergeError as exc:
+            return 0, [str(exc)]
+        output, problems = self.output, []
+        for simulation in source.simulations:
+            simulation_id = simulation.simulation_id
+            if simulation_id not in output.simulation_ids:
+                problems.append(f"{path} [{simulation_id}]: not in {output.path}")
+            elif differing := _differing(output, source, simulation_id, folder, alone=alone):
+                tables = ", ".join(differing)
+                problems.append(f"{path} [{simulation_id}]: differs from {output.path} in {tables}")
+        return len(source.simulations), problems
 
+    def _inspected(self, path: Path, folder: Path) -> tuple[Input, bool]:
+        """Return an input as it was merged, with the names of its simulations."""
+        output, options = self.output, self.options
+        source = inspect_file(look_into(path, folder), options)
+        sources, refused = with_parameters([source], self.rules)
+        sources, alone = harmonized(sources, output.structure)
 
-def _inspected(
-    output: Output,
-    path: Path,
-    paths: tuple[Path, ...],
-    rules: Rules,
-    options: Options,
-    folder: Path,
-) -> tuple[Input, bool]:
-    """Return an input as it was merged, with the names of its simulations."""
-    source = inspect_file(look_into(path, folder), options)
-    sources, refused = with_parameters([source], rules)
-    sources, alone = harmonized(sources, output.structure)
+        def is_same(source: Input, _rival: Input | None, simulation_id: str) -> bool:
+            return not _differing(output, source, simulation_id, folder, alone=alone)
 
-    def is_same(source: Input, _rival: Input | None, simulation_id: str) -> bool:
-        return not _differing(output, source, simulation_id, folder, alone=alone)
-
-    named = with_names(sources, paths, output, is_same, rules.template, options)
-    for error in (*refused.values(), *named.refused.values()):
-        raise error
-    return named.sources[0], alone
+        named = with_names(sources, self.paths, output, is_same, self.rules.template, options)
+        for error in (*refused.values(), *named.refused.values()):
+            raise error
+        return named.sources[0], alone
 
 
 def _differing(

@@ -89,7 +89,7 @@ def _plan_and_write(
     folder: Path,
     report: ReportProgress,
 ) -> tuple[Plan, Written]:
-    plan = make_plan(paths, output, options, folder, report, briefly=options.engine != "attach")
+    plan = make_plan(paths, output, options, folder, report, briefly=True)
     for outcome in plan.settled:
         report(Progress("plan", 0, 0, str(outcome)))
     return plan, write_plan(plan, options, folder, report)
@@ -134,9 +134,12 @@ def make_plan(
     unknown = [path for path in found.files if path not in known]
 
     # Inspect: what is in the others?
-    may_wait = briefly and options.simulation_id is None
-    may_wait &= before.is_new or options.engine == "graft"
-    may_wait = may_wait and is_worth_pages(options.engine, _sizes(unknown))
+    may_wait = (
+        briefly
+        and options.simulation_id is None
+        and (before.is_new or options.engine == "graft")
+        and is_worth_pages(options.engine, _sizes(unknown))
+    )
 
     def is_brief(file: InputFile) -> bool:
         return may_wait and has_graftable_pages(file)

@@ -102,7 +102,7 @@ def describe_database(database: str | PathLike[str], *, check: bool = True) -> d
     Raises:
         ShardError: If the file is not a database of today's schema.
     """
-    from farm_merge.merge.ledger import summarize_ledger  # NumPy comes with it
+    from farm_merge.merge.ledger import summarize_ledger  # with the whole merge
 
     path = Path(database)
     checked = (

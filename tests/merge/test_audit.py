@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from importlib import import_module
 
@@ -15,6 +17,22 @@ from farm_merge.sqlite import sqlite3
 from tests.conftest import query
 from tests.merge.damage import damaged, swap_pointers
 from tests.merge.eras import write, write_era
+from tests.sweep.small import wait_until
+
+SLOWLY = """
+import time
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+def compare(*_):
+    with TemporaryDirectory() as folder:
+        Path(folder, "copy").touch()
+        time.sleep(600)
+
+import_module("farm_merge.merge.audit")._Comparison._compare = compare
+import_module("farm_merge.__main__").run()
+"""
 
 
 @pytest.fixture
@@ -251,7 +269,25 @@ def test_wide_tables_of_a_joined_simulation_are_compared(tmp_path):
 
 def test_a_comparison_that_is_killed_is_no_verdict(merged, monkeypatch):
     output, sources = merged
-    module = import_module("farm_merge.merge.audit")
-    monkeypatch.setattr(module, "_compare_one", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    comparison = import_module("farm_merge.merge.audit")._Comparison
+    monkeypatch.setattr(comparison, "_compare", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(OutputError, match=r"comparing files was killed.*fewer jobs"):
         audit(output, sources, jobs=2)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere threads compare, and end of themselves"
+)
+def test_an_interrupt_leaves_nothing_of_a_comparison(merged, tmp_path, interruptible):
+    """Neither the folder of a process that was killed, nor what it copied to read a WAL."""
+    output, sources = merged
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    command = [sys.executable, "-c", SLOWLY, "verify", output, *sources, "--jobs", "2"]
+    with subprocess.Popen(
+        list(map(str, command)), env={**os.environ, "TMPDIR": str(temporary)}
+    ) as process:
+        wait_until(lambda: len([*temporary.rglob("copy")]) == 2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+    assert list(temporary.iterdir()) == []
