@@ -9,7 +9,6 @@ SQLite 3.53, so that it has less to do.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import shutil
@@ -22,7 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from data import make_shards
-from merge import KEPT, SAMPLE_SECONDS, SIZES, descendants, made, proportional_kilobytes
+from merge import KEPT, SIZES, keep, made, peak_of
 from peers import sqlite_scanner
 
 from farm_merge.schema import METADATA_TABLES
@@ -115,18 +114,14 @@ def timed(
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     process = get_context("fork").Process(target=CONTENDERS[name], args=(database, folder))
     process.start()
-    peak = 0
-    while process.exitcode is None:
-        alive = [process.pid, *descendants(process.pid)]
-        peak = max(peak, sum(map(proportional_kilobytes, alive)))
-        process.join(SAMPLE_SECONDS)
+    peak = peak_of(process, itself=True)
     seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     assert process.exitcode == 0, f"{name} failed"
     found = exported(folder, expected)
     assert found == expected, f"{name}: {found} instead of {expected}"
     shutil.rmtree(folder)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, peak / 1024, cpu
+    return seconds, peak, cpu
 
 
 def rows_of(database: Path) -> dict[str, int]:
@@ -166,10 +161,7 @@ def report(
             f" | {megabytes[-1]:.0f} |"
         )
     text = f"export {size}: {rows:,} rows\n\n" + "\n".join(lines) + "\n"
-    print(text)
-    results.mkdir(exist_ok=True)
-    (results / f"export-{size}.md").write_text(text)
-    (results / f"export-{size}.json").write_text(json.dumps(runs, indent=1))
+    keep(runs, results, f"export {size}", text)
 
 
 if __name__ == "__main__":

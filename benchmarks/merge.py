@@ -221,11 +221,18 @@ def sampled(contender: str, shards: list[Path], output: Path, base: Path | None)
     """Return the peak memory in MB of a contender and its children: what they share counts once."""
     process = prepared(contender, shards, output, base)
     process.start()
-    peak = 0
-    while process.exitcode is None:
-        peak = max(peak, sum(map(proportional_kilobytes, descendants(process.pid))))
-        process.join(SAMPLE_SECONDS)
+    peak = peak_of(process, itself=False)
     output.unlink()
+    return peak
+
+
+def peak_of(process: multiprocessing.Process, *, itself: bool) -> float:
+    """Return the peak memory in MB of what a process starts, and of itself, when it has ended."""
+    peak, first = 0, [process.pid] if itself else []
+    while process.exitcode is None:
+        together = [*first, *descendants(process.pid)]
+        peak = max(peak, sum(map(proportional_kilobytes, together)))
+        process.join(SAMPLE_SECONDS)
     return peak / 1024
 
 
@@ -280,6 +287,11 @@ def report(runs: Runs, folder: Path, name: str, rows: int, size_bytes: int) -> N
             else f"| {contender} | {median[contender]:.2f} | | | | | {statistics.median(cpu):.2f} |"
         )
     text = f"{name}: {rows:,} rows, {size_bytes / 1e6:,.0f} MB\n\n" + "\n".join(lines) + "\n"
+    keep(runs, folder, name, text)
+
+
+def keep(runs: Runs, folder: Path, name: str, text: str) -> None:
+    """Print a table, and write it and what it is made of into a folder."""
     print(text)
     folder.mkdir(exist_ok=True)
     stem = name.replace(" ", "-")
