@@ -121,11 +121,9 @@ def own_process(
     with _forked(work, 1) as (connection,):
 
         def ask(item: _Item) -> _Result:
-            try:
+            with _noticing_death():
                 connection.send(item)
                 _, result, error = connection.recv()
-            except (EOFError, ConnectionError) as exc:
-                raise WorkerDiedError from exc
             if error is not None:
                 raise error
             return result  # type: ignore[no-any-return]
@@ -174,14 +172,13 @@ def _in_processes(
             while number not in done:
                 while free and given < min(count, number + _AHEAD_EACH * jobs):
                     connection = free.popleft()
-                    connection.send(given)
+                    with _noticing_death():
+                        connection.send(given)
                     given += 1
                 ready = wait(connections)
                 for connection in [ours for ours in connections if ours in ready]:
-                    try:
+                    with _noticing_death():
                         finished, result, error = connection.recv()
-                    except (EOFError, ConnectionError) as exc:
-                        raise WorkerDiedError from exc
                     free.append(connection)
                     done[finished] = Future()
                     if error is None:
@@ -189,6 +186,14 @@ def _in_processes(
                     else:
                         done[finished].set_exception(error)
             yield number, done.pop(number)
+
+
+@contextmanager
+def _noticing_death() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError) as exc:
+        raise WorkerDiedError from exc
 
 
 @contextmanager

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
 
-__all__ = ["interrupted", "on_signal"]
+__all__ = ["interrupted", "on_signal", "waiting_signal"]
 
 _AGAIN_SECONDS = 0.01
 _PATIENCE_SECONDS = 1.0
@@ -60,6 +60,12 @@ def interrupted(number: int) -> None:
     raise KeyboardInterrupt(number)
 
 
+def waiting_signal() -> int | None:
+    """Return the signal that came, and waits for a moment that can bear it; None if none does."""
+    handler = signal.getsignal(signal.SIGALRM)
+    return handler.waiting if isinstance(handler, _Deferring) else None
+
+
 class _Deferring:
     """A handler of signals, and of the alarm by which it looks again."""
 
@@ -84,6 +90,11 @@ class _Deferring:
             return
         self._seen = (frame, frame.f_lasti)
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    @property
+    def waiting(self) -> int | None:
+        """The signal that has not been acted on."""
+        return None if self._since is None else self._number
 
     def _may_act(self, frame: FrameType) -> bool:
         if self._seen == (frame, frame.f_lasti) and frame.f_code.co_name in _WAITING:

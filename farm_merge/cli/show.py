@@ -12,10 +12,11 @@ import sys
 import time
 from contextlib import contextmanager, nullcontext
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from farm_merge.cli.interrupt import waiting_signal
 from farm_merge.errors import FarmMergeError, for_command_line
 from farm_merge.progress import Bar, is_watched, show_event
 
@@ -135,25 +136,30 @@ def exit_on_error() -> Iterator[None]:
     """Turn what a user can put right, and what a machine can cause, into words and an exit code."""
     try:
         yield
-    except FarmMergeError as exc:
-        echo(f"Error: {exc.message(for_command_line)}", err=True)
-        sys.exit(NOTHING_DONE)
     except BrokenPipeError:
         raise  # whoever read the output has seen enough; click knows what to do
+    except KeyboardInterrupt as exc:
+        _exit_by_signal(next(iter(exc.args), signal.SIGINT))
     except Exception as exc:
-        if (reason := _of_the_machine(exc)) is None:
+        # A signal to all processes of a job ends those that work for this one, which is an error.
+        if number := waiting_signal():
+            _exit_by_signal(number)
+        if (reason := _in_words(exc)) is None:
             raise
         echo(f"Error: {reason}", err=True)
         sys.exit(NOTHING_DONE)
-    except KeyboardInterrupt as exc:
-        number = next(iter(exc.args), signal.SIGINT)
-        word = "Interrupted" if number == signal.SIGINT else "Terminated"
-        click.echo(f"{word}; the same command again finishes the job.", err=True)
-        sys.exit(_SIGNALLED + number)
 
 
-def _of_the_machine(error: Exception) -> str | None:
-    """Return what the machine refused; None for an error of ours."""
+def _exit_by_signal(number: int) -> NoReturn:
+    word = "Interrupted" if number == signal.SIGINT else "Terminated"
+    click.echo(f"{word}; the same command again finishes the job.", err=True)
+    sys.exit(_SIGNALLED + number)
+
+
+def _in_words(error: Exception) -> str | None:
+    """Return what is to be put right, or what the machine refused; None for an error of ours."""
+    if isinstance(error, FarmMergeError):
+        return error.message(for_command_line)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"

@@ -251,7 +251,9 @@ class Mixture:
         self.peer("PRAGMA cache_size = 5", "BEGIN IMMEDIATE", *self._growing(), "ROLLBACK")
 
     def be_killed(self) -> None:
-        """A hot journal is left."""
+        """A hot journal is left; with one in memory alone, SQLite promises nothing."""
+        if self.peer("PRAGMA journal_mode") == [["memory"]]:
+            self.peer("PRAGMA journal_mode = DELETE")
         self.peer.killed("PRAGMA cache_size = 5", "BEGIN IMMEDIATE", *self._growing())
 
     def be_killed_in_wal_mode(self) -> None:
