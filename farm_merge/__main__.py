@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 
 __all__ = ["run"]
 
@@ -18,6 +20,9 @@ def run() -> None:
     from farm_merge.cli.interrupt import interrupted, on_signal
     from farm_merge.cli.show import exit_on_error
 
+    for stream in (sys.stdout, sys.stderr):  # of an old locale, that does not know all characters
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     with exit_on_error():
         on_signal(_ENDING, interrupted)
         main()

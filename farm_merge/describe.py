@@ -12,7 +12,7 @@ from farm_merge.nearest import require_known
 from farm_merge.progress import silent
 from farm_merge.publish import existing_output, locked, writing
 from farm_merge.read.open import reading
-from farm_merge.read.where import chosen_simulations, parsed_parameters
+from farm_merge.read.where import chosen_simulations, parsed_object
 from farm_merge.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def describe_simulations(
             ).fetchone()
             named = {name: value for name, value in values.items() if name not in _COLUMNS}
             columns = {name: values[name] for name in _COLUMNS if values.get(name) is not None}
-            columns["parameters"] = json.dumps({**parsed_parameters(stored), **named})
+            columns["parameters"] = json.dumps({**parsed_object(stored), **named})
             if experiment_id := columns.get("experiment_id"):
                 connection.execute(
                     "INSERT OR IGNORE INTO experiments (experiment_id, name) VALUES (?, ?)",

@@ -26,7 +26,7 @@ from farm_merge.publish import (
     writing,
 )
 from farm_merge.read.open import at_rest, reading, reading_rows
-from farm_merge.read.where import chosen_simulations, parameter_names, parsed_parameters
+from farm_merge.read.where import chosen_simulations, parameter_names, parsed_object
 from farm_merge.schema import LEDGER, create_schema
 from farm_merge.sqlite import attached, connect, file_uri, quoted, sqlite3, transaction
 
@@ -118,7 +118,7 @@ def vacuum_database(database: str | PathLike[str]) -> Sizes:
     with writing(path), locked(path, silent), workshop(path) as folder, _alone(path) as connection:
         # A plain VACUUM would build the new database in memory, where pysqlite3's wheels are used.
         anew = folder / "vacuumed.db"
-        connection.execute("VACUUM INTO ?", (str(anew),))
+        connection.execute("VACUUM INTO ?", (file_uri(anew),))
         with closing(connect(file_uri(anew, mode="ro"))) as vacuumed:
             vacuumed.backup(connection)
     return Sizes(before, path.stat().st_size)
@@ -217,7 +217,7 @@ def _groups(db: Database, by: str | None) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     known = False
     for row in db.query("SELECT simulation_id, parameters FROM simulations ORDER BY simulation_id"):
-        value: Any = parsed_parameters(row["parameters"])
+        value: Any = parsed_object(row["parameters"])
         for name in [by] if by in value else by.split("."):
             value = value.get(name) if isinstance(value, dict) else None
         known = known or value is not None

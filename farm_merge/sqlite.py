@@ -34,6 +34,7 @@ __all__ = [
     "make_disposable",
     "quoted",
     "sqlite3",
+    "storable",
     "table_names",
     "transaction",
 ]
@@ -60,6 +61,11 @@ def file_uri(path: str | PathLike[str], **parameters: str | int) -> str:
     encoded = quote(os.fsencode(os.path.abspath(path)))  # noqa: PTH100  (no symlink is resolved)
     query = "&".join(f"{name}={quote(str(value))}" for name, value in parameters.items())
     return f"file:{encoded}?{query}" if query else f"file:{encoded}"
+
+
+def storable(path: str | PathLike[str]) -> str:
+    """Return a path, or a part of one, as text that can be stored; bytes not UTF-8 are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @lru_cache(maxsize=4096)

@@ -147,7 +147,7 @@ def _inspection_rows(source: dict[str, Any]) -> Iterator[list[Any]]:
 
 @click.command()
 @options.database
-@click.argument("shards", nargs=-1, metavar="[PATHS]...")
+@click.argument("shards", nargs=-1, metavar="[PATHS]...", type=click.Path())
 @options.simulation_id
 @options.parameters_from_name
 @options.sidecars
@@ -306,9 +306,7 @@ def _assigned(pair: str) -> tuple[str, object]:
 
 
 def _print_info(facts: dict[str, Any]) -> None:
-    click.echo(
-        f"{facts['path']}: {facts['size_bytes']:,} bytes, {facts['free_bytes']:,} of them free"
-    )
+    echo(f"{facts['path']}: {facts['size_bytes']:,} bytes, {facts['free_bytes']:,} of them free")
     rows = [
         {"table": name, "rows": f"{table['rows']:,}", "bytes": _bytes(table["size_bytes"])}
         for name, table in facts["tables"].items()
@@ -316,24 +314,24 @@ def _print_info(facts: dict[str, Any]) -> None:
     ]
     print_table(["table", "rows", "bytes"], rows)
     if empty := [name for name, table in facts["tables"].items() if not table["rows"]]:
-        click.echo(f"empty: {', '.join(empty)}")
+        echo(f"empty: {', '.join(empty)}")
     for experiment_id, experiment in facts["experiments"].items():
         name = "" if experiment["name"] == experiment_id else f" ({experiment['name']})"
-        click.echo(f"experiment {experiment_id}{name}: {experiment['simulations']:,} simulations")
-    click.echo(f"simulations: {_counts(facts['statuses'], '{1:,} {0}') or 'none'}")
+        echo(f"experiment {experiment_id}{name}: {experiment['simulations']:,} simulations")
+    echo(f"simulations: {_counts(facts['statuses'], '{1:,} {0}') or 'none'}")
     ledger = facts["ledger"]
     if ledger["files"]:
-        click.echo(
+        echo(
             f"ledger: {ledger['files']:,} files, merged from {ledger['first_merged']} to"
             f" {ledger['last_merged']} UTC"
         )
     for what in ("schemas", "versions", "choices"):
         if found := ledger[what]:
-            click.echo(f"  {what}: {_counts(found, '{0} ({1:,})')}")
+            echo(f"  {what}: {_counts(found, '{0} ({1:,})')}")
     for problem in facts["problems"]:
-        click.echo(f"problem: {problem}")
+        echo(f"problem: {problem}")
     if not facts["problems"]:
-        click.echo("health: quick_check ok, all references resolve")
+        echo("health: quick_check ok, all references resolve")
 
 
 def _counts(numbers: dict[str, int], worded: str) -> str:
@@ -351,18 +349,18 @@ def _problem(path: Path, error: ShardError) -> dict[str, Any]:
 
 def _print_inspection(source: dict[str, Any]) -> None:
     if "problem" in source:
-        click.echo(f"{source['path']}: cannot be merged: {source['problem']}")
+        echo(f"{source['path']}: cannot be merged: {source['problem']}")
         return
-    click.echo(
+    echo(
         f"{source['path']}: {source['schema']}, {source['size_bytes']:,} bytes, health"
         f" {source['health']}, fingerprint {source['fingerprint']}"
     )
     for simulation in source["simulations"]:
         tables = ", ".join(f"{table} {rows:,}" for table, rows in simulation["tables"].items())
         name = simulation["simulation_id"] or "(named by its path)"
-        click.echo(f"  {name}, status {simulation['status'] or 'unknown'}: {tables or 'no rows'}")
+        echo(f"  {name}, status {simulation['status'] or 'unknown'}: {tables or 'no rows'}")
     for text in (*source["notes"], *source["details"]):
-        click.echo(f"  note: {text}")
+        echo(f"  note: {text}")
 
 
 def _differing(frame: pd.DataFrame) -> pd.DataFrame:

@@ -71,12 +71,25 @@ class _ExistingFile(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _Text(click.types.StringParamType):
+    """Text that can be stored, or looked for; only paths may be of any bytes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        text = str(super().convert(value, param, ctx))
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{text!r} is not UTF-8", param, ctx)
+        return text
+
+
 existing_file = _ExistingFile(exists=True, dir_okay=False, path_type=Path)
 new_file = click.Path(dir_okay=False, path_type=Path)
 folder = click.Path(file_okay=False, path_type=Path)
 
 database = click.argument("database", type=existing_file)
-paths = click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
+paths = click.argument("paths", nargs=-1, required=True, metavar="PATHS...", type=click.Path())
 
 dry_run = click.option(
     "-n", "--dry-run", is_flag=True, help="Show what would happen; write nothing."
@@ -259,7 +272,10 @@ def settle(seconds: float) -> Callable[[_Command], _Command]:
 
 
 def with_common(command: click.Command) -> None:
-    """Give a command what all have: -q, -v, and the exit codes at the end of its help."""
+    """Give a command what all have: -q, -v, text that is UTF-8, and the exit codes in its help."""
+    for parameter in command.params:
+        if parameter.type is click.STRING:
+            parameter.type = _Text()
     for flag, name, act, text in (
         ("-v", "--verbose", be_verbose, "Print more: what becomes of each, and how long it took."),
         ("-q", "--quiet", be_quiet, "Print only errors, and the rows or JSON that were asked for."),

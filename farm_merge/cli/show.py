@@ -125,10 +125,17 @@ def echo(message: str, *, err: bool = False) -> None:
     A merge is not abandoned because its output was piped into `head`.
     """
     try:
-        click.echo(os.fsencode(message), err=err)
+        click.echo(_in_bytes(message), err=err)
     except BrokenPipeError:
         stream = sys.stderr if err else sys.stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _in_bytes(message: str) -> bytes:
+    try:
+        return os.fsencode(message)
+    except UnicodeEncodeError:  # it has a character that an old locale does not know
+        return message.encode(sys.getfilesystemencoding(), "backslashreplace")
 
 
 @contextmanager
@@ -236,7 +243,8 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str)
             for row in chain((columns,), rows):
                 line = io.StringIO()
                 csv.writer(line, lineterminator="\n").writerow(map(_plain, row))
-                click.echo(line.getvalue(), nl=False)
+                # For programs: in UTF-8 whatever the locale, since what it lacks would be lost.
+                click.echo(line.getvalue().encode(errors="surrogateescape"), nl=False)
         case "md":
             for row in chain((columns, ["---"] * len(columns)), rows):
                 cells = (_cell(value).replace("|", "\\|").replace("\n", " ") for value in row)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.digest import digest_simulations
 from farm_merge.read.open import reading_rows
-from farm_merge.read.where import flat_parameters, parsed_parameters
+from farm_merge.read.where import flat_parameters, parsed_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ class Runs:
 
 
 def _versions(row: dict[str, Any]) -> dict[str, Any]:
-    return parsed_parameters(row["package_versions"])
+    return parsed_object(row["package_versions"])
 
 
 def read_runs(database: Path, progress: ReportCount | bool | None) -> Runs:
@@ -98,7 +98,7 @@ def read_runs(database: Path, progress: ReportCount | bool | None) -> Runs:
                 f"SELECT {', '.join(_COLUMNS)}, parameters FROM simulations ORDER BY simulation_id"
             )
         )
-    parameters = tuple(dict(flat_parameters(parsed_parameters(row["parameters"]))) for row in rows)
+    parameters = tuple(dict(flat_parameters(parsed_object(row["parameters"]))) for row in rows)
     digests = digest_simulations(database, progress=progress)
     return Runs(named, rows, parameters, tuple(digest.digest for digest in digests))
 

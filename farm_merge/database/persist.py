@@ -11,7 +11,7 @@ from farm_merge.merge import merge_shards
 from farm_merge.progress import counting, is_watched, silent
 from farm_merge.publish import locked, publish_new, read_output, require_usable, workshop
 from farm_merge.schema import DATA_TABLES, mark_as_experiment
-from farm_merge.sqlite import connect, file_uri
+from farm_merge.sqlite import connect, file_uri, storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def persist(
             with closing(connect(file_uri(partial))) as disk:
                 _copy(source, disk, show_progress=show_progress)
                 _keep(disk, tables)
-                path = str(output.absolute())
+                path = storable(output.absolute())
                 disk.execute("UPDATE simulations SET simulation_db_path = ?", (path,))
                 if status is not None:
                     end_simulation(disk, simulation_id, status)

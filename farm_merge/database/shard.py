@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.database.opening import close_database, open_database, open_session
 from farm_merge.database.writer import SimulationWriter, settings_of
-from farm_merge.sqlite import file_uri
+from farm_merge.sqlite import file_uri, storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,8 +58,8 @@ class SimulationDatabase(SimulationWriter):
                 connection,
                 lambda: open_session(file_uri(path)),
                 config,
-                simulation_id or path.stem,
-                path=str(path.absolute()),
+                simulation_id or storable(path.stem),
+                path=storable(path.absolute()),
                 settings=chosen,
                 experiment_id=experiment_id,
                 parameters=parameters,

@@ -6,18 +6,18 @@ Only this module knows the columns of the table `merged_shards`, and what its JS
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from farm_merge import __version__
-from farm_merge.errors import ShardError
+from farm_merge.errors import OutputError, ShardError
 from farm_merge.merge.inputs.file import Identity, companions, identify
+from farm_merge.merge.inputs.sidecar import json_object
 from farm_merge.merge.tables.definition import folded
 from farm_merge.schema import LEDGER, now
-from farm_merge.sqlite import sqlite3
+from farm_merge.sqlite import sqlite3, storable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -116,7 +116,7 @@ class Recalled:
 
 def path_text(path: Path) -> str:
     """Return an absolute path as text; bytes that are no UTF-8 are escaped."""
-    return os.fsencode(path.absolute()).decode(errors="backslashreplace")
+    return storable(path.absolute())
 
 
 def expected_rows(entries: Iterable[LedgerEntry]) -> dict[str, Counter[str]]:
@@ -140,7 +140,11 @@ def expected_rows(entries: Iterable[LedgerEntry]) -> dict[str, Counter[str]]:
 
 
 def read_ledger(connection: sqlite3.Connection, schema: str = "main") -> tuple[LedgerEntry, ...]:
-    """Return the ledger of a database, the oldest entry first."""
+    """Return the ledger of a database, the oldest entry first.
+
+    Raises:
+        OutputError: If an entry is none; one of an input was looked at when that was inspected.
+    """
     rows = connection.execute(
         f"SELECT {', '.join(_COLUMNS)} FROM {schema}.{LEDGER} ORDER BY merged_at"
     )
@@ -151,14 +155,41 @@ def read_ledger(connection: sqlite3.Connection, schema: str = "main") -> tuple[L
             path,
             schema,
             Identity(*identity),
-            json.loads(row_counts),
-            json.loads(choices or "{}"),
+            _of_entry(connection, simulation_id, row_counts, int),
+            _of_entry(connection, simulation_id, choices or "{}"),
             merged_at,
         )
         for (
             simulation_id, fingerprint, path, schema, *identity, row_counts, choices, merged_at,
         ) in rows
     )  # fmt: skip
+
+
+def _of_entry(
+    connection: sqlite3.Connection, simulation_id: object, text: object, kind: type = object
+) -> dict[str, Any]:
+    """Return a JSON object of an entry.
+
+    Args:
+        connection: The database.
+        simulation_id: Whose entry it is.
+        text: The object.
+        kind: What its values are.
+
+    Raises:
+        OutputError: If it is none.
+    """
+    found = json_object(text)
+    if found is None or not all(isinstance(value, kind) for value in found.values()):
+        _, _, path = connection.execute("PRAGMA database_list").fetchone()
+        name = str(simulation_id).replace("'", "''")
+        raise OutputError(
+            f"the entry of simulation {simulation_id!r} is damaged",
+            path=path,
+            table=LEDGER,
+            remedy=f"DELETE FROM {LEDGER} WHERE simulation_id = '{name}' forgets what it came from",
+        )
+    return found
 
 
 def recall(
@@ -305,7 +336,9 @@ def read_digests(connection: sqlite3.Connection) -> dict[str, str]:
     rows = connection.execute(
         f"SELECT simulation_id, choices FROM main.{LEDGER} ORDER BY merged_at"
     ).fetchall()
-    found = {name: json.loads(choices or "{}").get(_DIGEST) for name, choices in rows}
+    found = {
+        name: _of_entry(connection, name, choices or "{}").get(_DIGEST) for name, choices in rows
+    }
     return {name: digest for name, digest in found.items() if digest}
 
 
@@ -336,9 +369,13 @@ def summarize_ledger(connection: sqlite3.Connection) -> dict[str, Any]:
     )
     versions: Counter[str] = Counter()
     choices: Counter[str] = Counter()
-    for software, chosen in connection.execute(f"SELECT software, choices FROM main.{LEDGER}"):
-        versions[json.loads(software).get("farm-merge", "unknown")] += 1
-        choices.update(json.loads(chosen).keys() - {_IN_FILE, _OWN_ID, _DIGEST})
+    entries = connection.execute(
+        f"SELECT simulation_id, software, coalesce(nullif(choices, ''), '{{}}') FROM main.{LEDGER}"
+    )
+    for name, software, chosen in entries.fetchall():
+        by = _of_entry(connection, name, software).get("farm-merge", "unknown")
+        versions[str(by)] += 1
+        choices.update(_of_entry(connection, name, chosen).keys() - {_IN_FILE, _OWN_ID, _DIGEST})
     return {
         "files": files,
         "first_merged": first,

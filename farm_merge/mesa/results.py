@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.mesa.collected import AGENT_VARS, MODEL_VARS, plain_step
 from farm_merge.read.open import reading
-from farm_merge.read.where import parsed_parameters
+from farm_merge.read.where import parsed_object
 from farm_merge.sqlite import column_types, quoted, table_names
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def result_rows(output: Path, runs: Iterable[BatchRun], period: int) -> Iterator
                 "SELECT results_summary FROM simulations WHERE simulation_id = ?",
                 (run.simulation_id,),
             ).fetchone()
-            last = int(parsed_parameters(summary).get("steps", 0))
+            last = int(parsed_object(summary).get("steps", 0))
             collected = list(_model_rows(connection, run.simulation_id, MODEL_VARS in tables))
             steps = [step for step, _ in collected]
             for step in chosen_steps(steps, last, period, modern=modern):

@@ -17,7 +17,7 @@ from farm_merge.mesa.recorder import write_collected
 from farm_merge.mesa.results import chosen_steps, is_modern
 from farm_merge.publish import settle_output
 from farm_merge.read.open import reading
-from farm_merge.read.where import parsed_parameters
+from farm_merge.read.where import parsed_object
 from farm_merge.sqlite import file_uri
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _shards(folder: Path) -> list[Path]:
 def _registered(path: Path) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     with reading(path) as connection:
         return [
-            (name, status, parsed_parameters(parameters), parsed_parameters(summary))
+            (name, status, parsed_object(parameters), parsed_object(summary))
             for name, status, parameters, summary in connection.execute(
                 "SELECT simulation_id, status, parameters, results_summary FROM simulations"
             )

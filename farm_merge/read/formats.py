@@ -167,9 +167,12 @@ def _write_parquet(
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     rows = 0
     batches = iter(batches)
-    with closing(
-        pq.ParquetWriter(path, schema, compression="zstd", version="2.6", use_dictionary=texts)
-    ) as writer:
+    with (
+        path.open("wb") as file,  # Arrow opens no path that is not UTF-8
+        closing(
+            pq.ParquetWriter(file, schema, compression="zstd", version="2.6", use_dictionary=texts)
+        ) as writer,
+    ):
         # Row groups of some size read fast; batches are small, so that memory stays flat.
         while group := list(islice(batches, _ROW_GROUP_ROWS // BATCH_ROWS)):
             arrays = [_arrow_batch(schema, batch) for batch in group]

@@ -15,7 +15,7 @@ from farm_merge.read.where import (
     STATUS,
     chosen_simulations,
     flat_parameters,
-    parsed_parameters,
+    parsed_object,
     why_none,
 )
 from farm_merge.sqlite import column_types, quoted, table_names
@@ -70,7 +70,7 @@ def list_simulations(
         ).fetchall()
     names = ("simulation_id", "experiment_id", "status", "parameters", "steps", "agents")
     found = [dict(zip(names, row, strict=True)) for row in rows]
-    return [{**row, "parameters": parsed_parameters(row["parameters"])} for row in found]
+    return [{**row, "parameters": parsed_object(row["parameters"])} for row in found]
 
 
 def explain_selection(database: str | PathLike[str], where: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ __all__ = [
     "chosen_simulations",
     "flat_parameters",
     "parameter_names",
-    "parsed_parameters",
+    "parsed_object",
     "plain_name",
     "selection",
     "step_column",
@@ -175,13 +175,13 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-def parsed_parameters(text: str | None) -> dict[str, Any]:
-    """Return the parameters of a simulation; none where the text is not a JSON object."""
+def parsed_object(text: str | None) -> dict[str, Any]:
+    """Return what a JSON object of the registry holds; nothing where the text is none."""
     try:
-        parameters = json.loads(text or "{}")
-    except (TypeError, ValueError):
+        found = json.loads(text or "{}")
+    except (TypeError, ValueError, RecursionError):
         return {}
-    return parameters if isinstance(parameters, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def flat_parameters(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -196,7 +196,7 @@ def flat_parameters(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[
 def parameter_names(connection: sqlite3.Connection) -> list[str]:
     """Return the names of all parameters that simulations have, `a.b` for one in another."""
     rows = connection.execute("SELECT parameters FROM simulations")
-    names = {name for (text,) in rows for name, _ in flat_parameters(parsed_parameters(text))}
+    names = {name for (text,) in rows for name, _ in flat_parameters(parsed_object(text))}
     return sorted(names)
 
 

@@ -95,7 +95,7 @@ def write_report(
     )
     try:
         with replacing(output) as partial:
-            partial.write_text(page, encoding="utf-8")
+            partial.write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as exc:
         raise OutputError(f"cannot be written ({exc.strerror})", path=output) from exc
     if plots is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError
 from farm_merge.read.open import reading
+from farm_merge.read.where import parsed_object
 from farm_merge.report.chart import Chart, named
 from farm_merge.sweep.sensitivity import sensitivity
 from farm_merge.sweep.store import stored_design
@@ -110,7 +110,7 @@ def _analysed(database: Path) -> Iterator[Sensitivity]:
     with reading(database) as connection:
         experiments = connection.execute("SELECT experiment_id FROM experiments").fetchall()
         summaries = [
-            json.loads(text)
+            parsed_object(text)
             for (text,) in connection.execute(
                 "SELECT results_summary FROM simulations"
                 " WHERE status = 'completed' AND results_summary IS NOT NULL"

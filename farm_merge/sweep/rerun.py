@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.digest import digest_simulations
 from farm_merge.errors import FarmMergeError
 from farm_merge.read.open import reading
-from farm_merge.read.where import chosen_simulations
+from farm_merge.read.where import chosen_simulations, parsed_object
 from farm_merge.sweep.code import code_of
 from farm_merge.sweep.kinds import simulator_of
 from farm_merge.sweep.runs import Run
@@ -66,7 +65,7 @@ def rerun_simulation(
     path = Path(database)
     row = _stored(path, simulation_id)
     simulator = _simulator(path, row, str(Path(folder).resolve()))
-    parameters = json.loads(row["parameters"])
+    parameters = parsed_object(row["parameters"])
     repetition = parameters.pop("repetition", 1)
     run = Run(simulation_id, parameters, repetition, row["seed"])
     (before,) = digest_simulations(path, [simulation_id])
@@ -94,7 +93,7 @@ def _stored(path: Path, simulation_id: str) -> dict[str, Any]:
             f"SELECT {columns} FROM simulations WHERE simulation_id = ?", (simulation_id,)
         ).fetchone()
     found = dict(zip(columns.split(", "), row, strict=True))
-    found["code"] = json.loads(found.pop("package_versions") or "{}")
+    found["code"] = parsed_object(found.pop("package_versions"))
     found["code"]["git_commit"] = found.pop("git_commit")
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections import Counter
 from contextlib import ExitStack, closing
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ConflictError, FarmMergeError
 from farm_merge.publish import reading_output, require_experiment, require_usable
+from farm_merge.read.where import parsed_object
 from farm_merge.sqlite import connect, file_uri, sqlite3
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class _Wanted:
             return str(row["wrong"])
         if row["status"] != "completed":
             return f"{run.simulation_id} is {row['status']}"
-        found = {**json.loads(row["parameters"]), "seed": row["seed"], **self._model(row)}
+        found = {**parsed_object(row["parameters"]), "seed": row["seed"], **self._model(row)}
         wanted = {**run.record, "seed": run.seed, **self._model_wanted(row)}
         found["experiment_id"], wanted["experiment_id"] = row["experiment_id"], self.experiment_id
         differing = [
@@ -168,8 +168,7 @@ class _Wanted:
 
 
 def _versions(row: _Row) -> dict[str, str]:
-    versions: dict[str, str] = json.loads(row["package_versions"] or "{}")
-    return versions
+    return parsed_object(row["package_versions"])
 
 
 def _notes(others: Counter[str]) -> list[str]:

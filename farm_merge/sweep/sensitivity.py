@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from farm_merge.errors import FarmMergeError, ShardError
 from farm_merge.nearest import with_nearest
 from farm_merge.read.compare import compare_simulations
 from farm_merge.read.open import query, reading
+from farm_merge.read.where import parsed_object
 from farm_merge.sweep.design import Sweep
 from farm_merge.sweep.samples import problem
 from farm_merge.sweep.store import stored_design
@@ -111,7 +111,7 @@ def _outcomes(path: Path, experiment: str, outcome: str, sql: str | None) -> dic
     """Return the outcome of each simulation of an experiment that completed."""
     with reading(path) as connection:
         summaries = {
-            simulation_id: json.loads(text or "{}")
+            simulation_id: parsed_object(text)
             for simulation_id, text in connection.execute(
                 "SELECT simulation_id, results_summary FROM simulations"
                 " WHERE experiment_id = ? AND status = 'completed'",
@@ -239,7 +239,7 @@ def _by_ranks(
 
     with reading(path) as connection:
         parameters = {
-            name: json.loads(text)
+            name: parsed_object(text)
             for name, text in connection.execute(
                 "SELECT simulation_id, parameters FROM simulations WHERE experiment_id = ?",
                 (experiment,),

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from farm_merge.errors import FarmMergeError
 from farm_merge.publish import publish_new
-from farm_merge.sqlite import COMPANION_SUFFIXES, connect, file_uri, make_disposable
+from farm_merge.sqlite import (
+    COMPANION_SUFFIXES,
+    connect,
+    file_uri,
+    make_disposable,
+    storable,
+)
 from farm_merge.sweep.adopt import files_of
 from farm_merge.sweep.failures import Failure
 from farm_merge.sweep.shelf import put_on_shelf
@@ -164,7 +170,7 @@ def _complete(jobs: Jobs, run: Run, seconds: float) -> None:
             "UPDATE simulations SET simulation_db_path = ?, git_commit = ?,"
             " package_versions = json_patch(coalesce(package_versions, '{}'), ?),"
             " results_summary = json_patch(coalesce(results_summary, '{}'), ?)",
-            (str(shard), commit, json.dumps(code), json.dumps({"run": facts})),
+            (storable(shard), commit, json.dumps(code), json.dumps({"run": facts})),
         )
         connection.execute("PRAGMA journal_mode=DELETE")  # to read it shall leave nothing beside it
 

@@ -20,7 +20,7 @@ from farm_merge.merge.write.registry import remove_simulation
 from farm_merge.progress import silent
 from farm_merge.publish import locked, publish_new, settle_output, workshop
 from farm_merge.schema import SHARD_MARK
-from farm_merge.sqlite import connect, file_uri, transaction
+from farm_merge.sqlite import connect, file_uri, storable, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +130,7 @@ class Shelf:
                 forget(connection, simulation_id)  # it names a file that is gone
                 if simulation_id in self._where:
                     remove_simulation(connection, structure, simulation_id)
-            connection.execute("UPDATE simulations SET simulation_db_path = ?", (str(shard),))
+            connection.execute("UPDATE simulations SET simulation_db_path = ?", (storable(shard),))
             connection.execute(f"PRAGMA application_id = {SHARD_MARK}")
         return _simulations(connection)
 

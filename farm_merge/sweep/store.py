@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.progress import silent
 from farm_merge.publish import existing_output, locked, reading_output, writing
+from farm_merge.read.where import parsed_object
 from farm_merge.sqlite import sqlite3, transaction
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ def changes_of_design(output: Path, sweep: Sweep) -> list[str]:
 def _stored(connection: sqlite3.Connection, experiment_id: str) -> dict[str, Any] | None:
     with closing(
         connection.execute(
-            "SELECT json_extract(variables, '$.' || ?) FROM experiments WHERE experiment_id = ?",
+            "SELECT json_extract(variables, '$.' || ?) FROM experiments"
+            " WHERE experiment_id = ? AND json_valid(variables)",
             (_KEY, experiment_id),
         )
     ) as cursor:
         row = cursor.fetchone()
-    return json.loads(row[0]) if row and row[0] else None
+    return (parsed_object(row[0]) or None) if row else None
 
 
 def _plain(sweep: Sweep) -> dict[str, Any]:

@@ -139,9 +139,9 @@ def json_object(text: object) -> dict[str, Any] | None:
     """Return a JSON object whose numbers JSON knows; None where a text is something else."""
     try:
         value = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+        return valid_json(value) if isinstance(value, dict) else None
+    except (ValueError, RecursionError):
         return None
-    return valid_json(value) if isinstance(value, dict) else None
 
 
 def valid_json(value: Any) -> Any:

@@ -17,6 +17,7 @@ from farm_merge.merge.inputs.formats import without_known_ending, without_packed
 from farm_merge.merge.ledger import path_text
 from farm_merge.merge.plan.equals import find_equals, is_packed_twin
 from farm_merge.merge.plan.recognize import KnownRuns, Run, and_others, read_histories
+from farm_merge.sqlite import storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -317,7 +318,7 @@ class _Namer:
         for run in runs:
             path = run.path
             is_alone = neighbours[_without_ending(path_text(path))] == 1
-            label = _text(without_known_ending(path.name) if is_alone else path.name)
+            label = storable(without_known_ending(path.name) if is_alone else path.name)
             labels[run.key] = f"{label}_unattributed" if run.simulation.is_unattributed else label
         return labels
 
@@ -337,9 +338,4 @@ def _renames(template: Template | None, path: Path, own_id: str | None, name: st
 
 def _name(run: Run, label: str, parts: int) -> str:
     folders = [part for part in run.path.absolute().parent.parts if part != os.sep]
-    return "_".join([*map(_text, folders[len(folders) - parts + 1 :]), label])
-
-
-def _text(part: str) -> str:
-    """Return a part of a path as text: a name that is no UTF-8 has its bytes escaped."""
-    return os.fsencode(part).decode(errors="backslashreplace")
+    return "_".join([*map(storable, folders[len(folders) - parts + 1 :]), label])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import string
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from farm_merge.errors import InvalidOptionError, ShardError
 from farm_merge.merge.inputs.formats import without_known_ending
 from farm_merge.merge.inputs.mapping import UNATTRIBUTED
+from farm_merge.merge.ledger import path_text
+from farm_merge.sqlite import storable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,7 @@ class PathPattern:
         Raises:
             ShardError: If the path does not match.
         """
-        found = self._pattern.search(os.fsencode(path.absolute()).decode(errors="backslashreplace"))
+        found = self._pattern.search(path_text(path))
         if found is None:
             raise ShardError(
                 f"its path does not match {self._pattern.pattern!r}",
@@ -141,7 +142,7 @@ class Template:
         )
         if unattributed and not self._has_id:
             name += f"_{unattributed}"
-        return os.fsencode(name).decode(errors="backslashreplace")
+        return storable(name)
 
 
 def _value(text: str) -> Any:

@@ -22,7 +22,7 @@ from farm_merge.merge.write.registry import ExperimentFields
 from farm_merge.merge.write.rewrite import DEFAULT_PAGE_SIZE, as_shard
 from farm_merge.publish import building, existing_output, new_output, settle_output
 from farm_merge.schema import EXPERIMENT_MARK, create_schema, mark_as_experiment
-from farm_merge.sqlite import attached, sqlite3, transaction
+from farm_merge.sqlite import attached, sqlite3, storable, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -110,7 +110,10 @@ class _Writer:
         self._folder = folder
         self._report = report
         self._experiment = ExperimentFields(
-            options.experiment_id, plan.output.path.stem, options.name, options.description
+            options.experiment_id,
+            storable(plan.output.path.stem),
+            options.name,
+            options.description,
         )
         self._done, self._rows = 0, plan.rows
         self._bytes_done, self._bytes = 0.0, sum(map(_share, plan.to_write))

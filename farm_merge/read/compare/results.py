@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.read.compare.columns import METADATA
 from farm_merge.read.shapes import chosen_metrics, is_agentfarms, read_shapes
-from farm_merge.read.where import STATUS, flat_parameters, parsed_parameters
+from farm_merge.read.where import STATUS, flat_parameters, parsed_object
 from farm_merge.sqlite import quoted
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _registered(connection: sqlite3.Connection, ids: Sequence[str]) -> Iterator[
         f"SELECT simulation_id, {metadata}, parameters FROM simulations WHERE {_CHOSEN}",
         {"ids": json.dumps(ids)},
     ):
-        parameters = parsed_parameters(row.pop("parameters"))
+        parameters = parsed_object(row.pop("parameters"))
         yield {**row, **dict(flat_parameters(parameters, "parameters."))}
 
 
