@@ -57,7 +57,7 @@ KINDS = {
     "append": Kind(
         shards={"S": 40, "L": 1},
         held={"S": 100, "L": 400},
-        contenders=(*SCRIPTS, "farm_merge_graft"),
+        contenders=(*SCRIPTS, "farm_merge_attach"),
     ),
     "small": Kind("small", {"S": 2_000, "L": 10_000}),
     "large": Kind("large", {"S": 1, "L": 1}),

@@ -45,10 +45,6 @@ def farm_merge_attach(shards: list[Path], output: Path) -> None:
     _farm_merge(shards, output, "--engine", "attach")
 
 
-def farm_merge_graft(shards: list[Path], output: Path) -> None:
-    _farm_merge(shards, output, "--engine", "graft")
-
-
 def farm_merge_unverified(shards: list[Path], output: Path) -> None:
     _farm_merge(shards, output, "--verify", "none")
 
@@ -213,11 +209,7 @@ CONTENDERS: dict[str, Callable[[list[Path], Path], None]] = {
         dump,
     )
 }
-EVERYBODY = {
-    **CONTENDERS,
-    "attach_agentfarm": attach_agentfarm,
-    "farm_merge_graft": farm_merge_graft,
-}
+EVERYBODY = {**CONTENDERS, "attach_agentfarm": attach_agentfarm}
 
 
 def missing(contender: str) -> str | None:

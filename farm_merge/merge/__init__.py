@@ -125,9 +125,9 @@ def merge_shards(
             "error" makes it an input that cannot be merged.
         verify: What is compared with the source before it is kept: "none", "counts" (rows of every
             simulation and table, and SQLite's check of a new output), or "content" as well.
-        engine: How the output is written: "attach" copies rows, "graft" copies pages, and
-            "auto" chooses: pages into a new output, where the form of a file allows it, and rows
-            into one that exists.
+        engine: How the output is written: "attach" copies rows, "graft" copies pages where the
+            form of a file allows it, and "auto" copies pages where they are faster: of more than
+            1 MiB into a new output, of more than 16 MiB into one that exists.
         jobs: Processes or threads that read, rewrite and write; one a core by default.
         archive: A folder to which inputs are moved once all of their simulations are in the
             output.

@@ -137,8 +137,7 @@ def make_plan(
     may_wait = (
         briefly
         and options.simulation_id is None
-        and (before.is_new or options.engine == "graft")
-        and is_worth_pages(options.engine, _sizes(unknown))
+        and is_worth_pages(options.engine, _sizes(unknown), is_new=before.is_new)
     )
 
     def is_brief(file: InputFile) -> bool:

@@ -38,6 +38,9 @@ __all__ = ["Written", "is_worth_pages", "write_plan"]
 _LITTLE_BYTES = 1 << 20
 """Inputs of fewer bytes in all are copied row by row: NumPy alone takes longer to start."""
 
+_LITTLE_ADDITION_BYTES = 16 << 20
+"""So are fewer than these into an output that exists, since pages are copied twice then."""
+
 
 @dataclass(slots=True)
 class Written:
@@ -89,16 +92,18 @@ def write_plan(plan: Plan, options: Options, folder: Path, report: ReportProgres
     return writer.written
 
 
-def is_worth_pages(engine: Engine, sizes: Iterable[float]) -> bool:
-    """Return whether pages are copied into a new output where they can be.
+def is_worth_pages(engine: Engine, sizes: Iterable[float], *, is_new: bool = True) -> bool:
+    """Return whether pages are copied where they can be.
 
     Args:
         engine: What the user decided.
         sizes: Of the inputs, in bytes.
+        is_new: Whether they get into a new output.
     """
     if engine != "auto":
         return engine == "graft"
-    return any(total >= _LITTLE_BYTES for total in accumulate(sizes))
+    least = _LITTLE_BYTES if is_new else _LITTLE_ADDITION_BYTES
+    return any(total >= least for total in accumulate(sizes))
 
 
 class _Writer:
@@ -130,7 +135,7 @@ class _Writer:
             settle_output(output)
             return
         new = [planned for planned in to_copy if planned.outcome.action is Action.COPY]
-        wanted = new and self._options.engine == "graft"
+        wanted = new and is_worth_pages(self._options.engine, map(_share, new), is_new=False)
         with self._appending() if wanted else nullcontext() as addition:
             with existing_output(output) as connection:
                 with transaction(connection, "IMMEDIATE"):

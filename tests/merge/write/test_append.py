@@ -66,7 +66,9 @@ def test_pages_get_between_those_that_are_there(held, make_shard, rows_by_row):
     assert query(output, "SELECT count(*) FROM merged_shards") == [(6,)]
 
 
-def test_pages_get_into_an_output_only_if_that_is_asked_for(held, make_shard, monkeypatch):
+def test_pages_get_into_an_output_if_there_are_many_or_that_is_asked_for(
+    held, make_shard, monkeypatch
+):
     output, _ = held
     honest, inserted = append.Addition.insert, []
 
@@ -80,6 +82,13 @@ def test_pages_get_into_an_output_only_if_that_is_asked_for(held, make_shard, mo
     assert inserted == []
     merge_shards([make_shard("o", steps=300)], output, engine="graft")
     assert inserted == ["o"]
+    more = [make_shard("p", steps=300), make_shard("q", steps=300)]
+    enough = sum(path.stat().st_size for path in more)
+    monkeypatch.setattr(write, "_LITTLE_ADDITION_BYTES", enough)
+    merge_shards([make_shard("r", steps=300)], output)
+    assert inserted == ["o"]
+    merge_shards(more, output)
+    assert inserted == ["o", "p", "q"]
 
 
 def test_experiments_that_the_output_has_stay_and_others_come(tmp_path, make_shard, rows_by_row):
