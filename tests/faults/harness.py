@@ -85,16 +85,12 @@ def build(folder: Path) -> Path | str:
     return done.stderr if done.returncode else shim
 
 
-def run_all(points: int, jobs: int, only: str = "") -> list[dict[str, Any]]:
+def run_all(shim: Path, points: int, jobs: int, only: str = "") -> list[dict[str, Any]]:
     """Run all scenarios in processes with the shim; return what each found with each fault."""
-    with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        shim = build(Path(name))
-        if isinstance(shim, str):
-            raise RuntimeError(shim)  # noqa: TRY004
-        base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(name)
-        with tempfile.TemporaryDirectory(prefix="faults-", dir=base) as work:
-            parts = [_start(shim, Path(work), part, jobs, points, only) for part in range(jobs)]
-            texts = [part.communicate()[0] for part in parts]
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=base) as work:
+        parts = [_start(shim, Path(work), part, jobs, points, only) for part in range(jobs)]
+        texts = [part.communicate()[0] for part in parts]
     if any(part.returncode for part in parts):
         raise RuntimeError("a part failed")
     return [json.loads(line) for text in texts for line in text.splitlines()]
@@ -344,7 +340,8 @@ def run_part(folder: Path, part: int, of: int, points: int, only: str) -> None:
     """Run every so-manieth pair of a scenario and a fault, and print what was found."""
     from tests.faults.scenarios import SCENARIOS
 
-    for number, scenario in enumerate(SCENARIOS):
+    exactly = [scenario for scenario in SCENARIOS if scenario.name == only]
+    for number, scenario in enumerate(exactly or SCENARIOS):
         if number % of != part or only not in scenario.name:
             continue
         runner = Runner(scenario, folder / str(number))
@@ -399,10 +396,16 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=40, help="of each scenario with each fault")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", default="", help="scenarios with this word in their name")
+    parser.add_argument(
+        "--only", default="", help="the scenario of this name, or those with it in theirs"
+    )
     parser.add_argument("--keep-figures", action="store_true", help="in docs/trust/")
     options = parser.parse_args()
-    found = run_all(options.points, options.jobs, options.only)
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        shim = build(Path(folder))
+        if isinstance(shim, str):
+            sys.exit(shim)
+        found = run_all(shim, options.points, options.jobs, options.only)
     for line in found:
         for at, wrong in line["violations"].items():
             sys.stdout.write(
