@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from farm_merge.database.opening import open_session
 from farm_merge.errors import require_choice
+from farm_merge.publish import replacing
 from farm_merge.schema import DATA_TABLES
 from farm_merge.sqlite import file_uri
 
@@ -161,6 +162,8 @@ class Sessions:
 
         Raises:
             InvalidOptionError: If a format or a kind of data is unknown.
+            OutputError: If a file cannot be written, or would take the place of something else
+                than an older one.
         """
         require_choice("format", format, _FORMATS)
         frames = {}
@@ -200,17 +203,27 @@ def _write(
         data: dict[str, Any] = {
             kind: json.loads(frame.to_json(orient="records")) for kind, frame in frames.items()
         }
-        path.write_text(json.dumps(data | ({"metadata": about} if about else {}), indent=2))
+        _write_json(path, data | ({"metadata": about} if about else {}))
     elif file_format == "excel":
-        with pd.ExcelWriter(path) as writer:
+        with (
+            replacing(path) as partial,
+            partial.open("wb") as file,
+            pd.ExcelWriter(file) as writer,
+        ):
             for kind, frame in frames.items():
                 frame.to_excel(writer, sheet_name=kind, index=False)
     else:
         for kind, frame in frames.items():
             target = path.with_name(f"{path.stem}_{kind}.{file_format}")
-            if file_format == "csv":
-                frame.to_csv(target, index=False)
-            else:
-                frame.to_parquet(target)
+            with replacing(target) as partial:
+                if file_format == "csv":
+                    frame.to_csv(partial, index=False)
+                else:
+                    frame.to_parquet(partial)
         if about:
-            path.with_name(f"{path.stem}_metadata.json").write_text(json.dumps(about, indent=2))
+            _write_json(path.with_name(f"{path.stem}_metadata.json"), about)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2))

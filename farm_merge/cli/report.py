@@ -21,7 +21,7 @@ __all__ = ["COMMANDS"]
     type=options.new_file,
     default=Path("report.html"),
     show_default=True,
-    help="The page; an older one is replaced.",
+    help="The page; an older one is replaced, and nothing else.",
 )
 @click.option(
     "--plots",

@@ -6,6 +6,7 @@ import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm_merge.errors import OutputError
@@ -15,7 +16,6 @@ from farm_merge.publish.workshop import workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 __all__ = [
     "new_folder",
@@ -29,6 +29,7 @@ __all__ = [
 
 _PARTIAL = "partial"
 _SYNCING_THREADS = 16
+_SIGNATURE_BYTES = 8
 
 
 @contextmanager
@@ -132,17 +133,32 @@ def require_empty(folder: Path) -> None:
 
 @contextmanager
 def replacing(output: Path) -> Iterator[Path]:
-    """Yield a path for a file that takes the place of what is at `output` when the block succeeds.
+    """Yield a path for a file that takes the place of an older one when the block succeeds.
+
+    Nothing else is replaced: an older one begins as it does. Where a link leads to, it is made.
 
     Raises:
-        OutputError: If it cannot be made there.
+        OutputError: If something else is there, or it cannot be made.
     """
-    with workshop(output) as folder:
+    place = Path(os.path.realpath(output))
+    with workshop(place) as folder:
         partial = folder / _PARTIAL
         yield partial
+        if os.path.lexists(place) and not _is_older(place, partial):
+            raise OutputError(
+                "is there already, and is something else", path=output, remedy="choose another name"
+            )
         sync(partial)
-        partial.replace(output)
-        sync(output.parent)
+        partial.replace(place)
+        sync(place.parent)
+
+
+def _is_older(place: Path, new: Path) -> bool:
+    """Return whether a file is of the kind of a new one, or empty."""
+    if not place.is_file():
+        return False
+    with place.open("rb") as there, new.open("rb") as ours:
+        return there.read(_SIGNATURE_BYTES) in {b"", ours.read(_SIGNATURE_BYTES)}
 
 
 def sync(path: Path) -> None:

@@ -59,8 +59,14 @@ def locked(output: Path, on_wait: Callable[[str], None]) -> Iterator[None]:
 
 
 def lock_of(output: Path) -> Path:
-    """Return where the lock of an output is: beside the file, by whatever link that is named."""
+    """Return where the lock of an output is: beside the file, by whatever link that is named.
+
+    Raises:
+        OutputError: If it is the root of all files.
+    """
     path = Path(os.path.realpath(output))
+    if not path.name:
+        raise OutputError("cannot be made anew", path=output, remedy="choose another name")
     return path.with_name(f".{path.name}.merge-lock")
 
 

@@ -45,7 +45,7 @@ def write_report(
 
     Args:
         database: A shard or experiment database.
-        output: The page; an older one is replaced, whole.
+        output: The page; an older one is replaced, whole, and nothing else.
         plots: A folder for the same charts, each as PNG and SVG, and their data as CSV.
         simulations: Only these; all by default.
         where: Conditions on simulations, as `compare_simulations` takes them.

@@ -507,6 +507,8 @@ def test_a_run_is_exported(tmp_path, db, format_):
         names = {f"run_metrics.{format_}", f"run_agents.{format_}", "run_metadata.json"}
         assert {file.name for file in folder.iterdir()} == names
     assert births == [1, 2]
+    with pytest.raises(OutputError, match="something else"):
+        db.export_data(db.db_path, "json")
     for wrong in ({"format": "doc"}, {"data_types": ["moods"]}):
         with pytest.raises(InvalidOptionError):
             db.export_data(target, **wrong)

@@ -70,6 +70,8 @@ def test_what_should_be_json_may_be_anything(run, database, table, columns, valu
     for column in columns:
         query(database, f"UPDATE {table} SET {column} = ?", value)
     for line in READING:
+        if line.split()[0] in {"export", "split", "vacuum", "archive"}:
+            continue  # they read no JSON
         result = run(*("exp.db" if word == "D" else word for word in line.split()))
         assert result.exit_code in {0, 1, 4}, (line, result.output)
         assert isinstance(result.exception, SystemExit | None), line

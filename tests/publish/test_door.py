@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from farm_merge.errors import OutputError
 from farm_merge.publish import locked, new_folder, new_output, publish_new, replacing, workshop
+from tests.conftest import query
 from tests.publish.checks import enter, fail_in, names, never
 
 
@@ -164,15 +166,46 @@ def test_without_hard_links_nothing_is_replaced_either(tmp_path, monkeypatch):
 
 def test_a_file_is_replaced_when_its_successor_is_whole(tmp_path):
     page = tmp_path / "page.html"
-    page.write_text("old")
+    page.write_text("<!doctype html> old")
     with pytest.raises(ZeroDivisionError):
         fail_in(replacing(page))
-    assert page.read_text() == "old"
+    assert page.read_text() == "<!doctype html> old"
     with replacing(page) as partial:
-        partial.write_text("new")
-        assert page.read_text() == "old"
-    assert page.read_text() == "new"
+        partial.write_text("<!doctype html> new")
+        assert page.read_text() == "<!doctype html> old"
+    assert page.read_text() == "<!doctype html> new"
     assert names(tmp_path) == ["page.html"]
+
+
+@pytest.mark.parametrize("kind", ["database", "text", "folder", "pipe", "device", "loop"])
+def test_nothing_but_an_older_one_is_replaced(tmp_path, kind):
+    place = Path(os.devnull) if kind == "device" else tmp_path / "precious"
+    if kind == "database":
+        query(place, "CREATE TABLE t (a)")
+    elif kind == "text":
+        place.write_text("precious")
+    elif kind == "folder":
+        place.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "loop":
+        place.symlink_to(place)
+    before = os.lstat(place)
+    with pytest.raises(OutputError, match="something else"), replacing(place) as partial:
+        partial.write_text("<!doctype html>")
+    assert os.lstat(place) == before
+    assert {*names(tmp_path)} <= {"precious"}
+
+
+@pytest.mark.parametrize("there", [None, "", "<!doctype html> old"])
+def test_a_link_leads_to_what_is_replaced(tmp_path, there):
+    (tmp_path / "link").symlink_to("page.html")
+    if there is not None:
+        (tmp_path / "page.html").write_text(there)
+    with replacing(tmp_path / "link") as partial:
+        partial.write_text("<!doctype html> new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "page.html").read_text() == "<!doctype html> new"
 
 
 def test_no_name_beside_it_is_written_to(tmp_path):
