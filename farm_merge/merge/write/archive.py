@@ -35,7 +35,7 @@ def archive_inputs(paths: Iterable[Path], folder: Path) -> tuple[tuple[Path, Pat
     """Move inputs of which all simulations are in the output.
 
     Args:
-        paths: The inputs.
+        paths: The inputs; those that are in the folder stay.
         folder: Where they go; made if it is not there. Nothing in it is ever replaced.
 
     Returns:
@@ -49,6 +49,8 @@ def archive_inputs(paths: Iterable[Path], folder: Path) -> tuple[tuple[Path, Pat
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "archive", silent), workshop(folder / "archive") as shop:
             for path in paths:
+                if path.absolute().parent.samefile(folder):
+                    continue  # it is in the archive
                 destination = _place(folder, path)
                 _move(path, destination, shop)
                 moved.append((path, destination))
@@ -163,7 +165,9 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Return whether there are two files with the same bytes."""
+    """Return whether there are two files with the same bytes, and one of them may go."""
+    if other.is_symlink():  # to the file itself, perhaps
+        return one.is_symlink() and other.readlink() == one.resolve()
     try:
         return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
     except FileNotFoundError:

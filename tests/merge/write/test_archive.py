@@ -235,3 +235,39 @@ def test_a_link_is_archived_as_a_link_that_leads_to_its_file(tmp_path):
     archive_inputs([tmp_path / "in" / "run.db"], tmp_path / "deep" / "done")
     assert (tmp_path / "deep" / "done" / "run.db").read_text() == str(tmp_path / "data" / "run.db")
     assert [*(tmp_path / "in").iterdir()] == []
+
+
+@pytest.mark.parametrize("archive", ["shards", "shards/../shards", "link", "shards/done", "."])
+def test_what_is_in_the_archive_stays_there(make_shard, tmp_path, archive):
+    """Whatever leads to it, and however often the same command is given."""
+    for name in "ab":
+        make_shard(name)
+    make_shard("a", folder="shards/more", file="a.db")
+    (tmp_path / "link").symlink_to("shards")
+    before = sorted(path.read_bytes() for path in (tmp_path / "shards").rglob("*.db"))
+    for _ in range(3):
+        merge_shards([tmp_path / "shards"], tmp_path / "exp.db", archive=tmp_path / archive)
+        kept = [path for path in tmp_path.rglob("*.db") if path.name != "exp.db"]
+        assert sorted(path.read_bytes() for path in kept) == before
+
+
+def test_a_link_in_the_archive_to_what_is_merged_is_no_copy_of_it(make_shard, tmp_path):
+    shard = make_shard("a")
+    content = shard.read_bytes()
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "a.db").symlink_to(shard)
+    merge_shards([shard], tmp_path / "exp.db", archive=archive)
+    assert (archive / "shards_a.db").read_bytes() == content
+
+
+def test_a_link_to_a_link_in_the_archive_still_leads_somewhere(make_shard, tmp_path):
+    shard = make_shard("a")
+    (tmp_path / "runs").mkdir()
+    link = tmp_path / "runs" / "a.db"
+    link.symlink_to(shard)
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "a.db").symlink_to(link)
+    merge_shards([link], tmp_path / "exp.db", archive=archive)
+    assert (archive / "runs_a.db").read_bytes() == shard.read_bytes()
