@@ -29,7 +29,6 @@ __all__ = [
 
 _PARTIAL = "partial"
 _SYNCING_THREADS = 16
-_SIGNATURE_BYTES = 8
 
 
 @contextmanager
@@ -132,10 +131,14 @@ def require_empty(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(output: Path) -> Iterator[Path]:
+def replacing(output: Path, *, alike: int = 8) -> Iterator[Path]:
     """Yield a path for a file that takes the place of an older one when the block succeeds.
 
-    Nothing else is replaced: an older one begins as it does. Where a link leads to, it is made.
+    Nothing else is replaced.
+
+    Args:
+        output: The file; where a link leads to.
+        alike: In how many bytes an older one begins as it does.
 
     Raises:
         OutputError: If something else is there, or it cannot be made.
@@ -144,7 +147,7 @@ def replacing(output: Path) -> Iterator[Path]:
     with workshop(place) as folder:
         partial = folder / _PARTIAL
         yield partial
-        if os.path.lexists(place) and not _is_older(place, partial):
+        if os.path.lexists(place) and not _is_older(place, partial, alike):
             raise OutputError(
                 "is there already, and is something else", path=output, remedy="choose another name"
             )
@@ -153,12 +156,12 @@ def replacing(output: Path) -> Iterator[Path]:
         sync(place.parent)
 
 
-def _is_older(place: Path, new: Path) -> bool:
+def _is_older(place: Path, new: Path, alike: int) -> bool:
     """Return whether a file is of the kind of a new one, or empty."""
     if not place.is_file():
         return False
     with place.open("rb") as there, new.open("rb") as ours:
-        return there.read(_SIGNATURE_BYTES) in {b"", ours.read(_SIGNATURE_BYTES)}
+        return there.read(alike) in {b"", ours.read(alike)}
 
 
 def sync(path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 import vl_convert
 from click.testing import CliRunner
 
+from farm_merge import __version__
 from farm_merge.cli import main
-from farm_merge.errors import FarmMergeError
+from farm_merge.errors import FarmMergeError, OutputError
 from farm_merge.merge import merge_shards
 from farm_merge.report import write_report
 from farm_merge.report.charts import draw_charts
@@ -32,6 +33,23 @@ def test_the_page_is_one_file_that_asks_for_nothing(experiment, tmp_path):
     assert "default-src 'none'" in page
     assert "<b>sweep</b>" not in page
     assert "&lt;b&gt;sweep&lt;/b&gt;" in page
+
+
+def test_an_older_page_is_replaced_and_nothing_else(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr("farm_merge.report.draw_charts", lambda _: [])
+    page = tmp_path / "r.html"
+    write_report(experiment, page)
+    written = page.read_text()
+    page.write_text(written.replace(__version__, "0.0.9", 1))
+    write_report(experiment, page)
+    assert page.read_text() == written
+    page.write_text(written.replace("farm-merge", "pandoc", 1))
+    before = experiment.read_bytes()
+    for precious in (page, experiment):
+        with pytest.raises(OutputError, match="is something else; choose another name"):
+            write_report(experiment, precious)
+    assert "pandoc" in page.read_text()
+    assert experiment.read_bytes() == before
 
 
 def test_pictures(experiment, tmp_path):
