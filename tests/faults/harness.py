@@ -25,6 +25,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -90,7 +91,8 @@ def run_all(shim: Path, points: int, jobs: int, only: str = "") -> list[dict[str
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="faults-", dir=base) as work:
         parts = [_start(shim, Path(work), part, jobs, points, only) for part in range(jobs)]
-        texts = [part.communicate()[0] for part in parts]
+        with ThreadPoolExecutor(jobs) as readers:  # who is not read from waits
+            texts = list(readers.map(lambda part: part.communicate()[0], parts))
     if any(part.returncode for part in parts):
         raise RuntimeError("a part failed")
     return [json.loads(line) for text in texts for line in text.splitlines()]

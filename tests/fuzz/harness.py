@@ -20,6 +20,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,8 @@ def run_all(first: int, count: int, jobs: int) -> list[tuple[int, str, list[str]
             )
             for part in range(jobs)
         ]  # fmt: skip
-        texts = [part.communicate()[0] for part in parts]
+        with ThreadPoolExecutor(jobs) as readers:  # who is not read from waits
+            texts = list(readers.map(lambda part: part.communicate()[0], parts))
     found = [tuple(json.loads(line)) for text in texts for line in text.splitlines()]
     if len(found) != count:
         raise RuntimeError(f"{len(found)} of {count} mutants were run")
