@@ -13,7 +13,7 @@ from farm_merge.merge.inputs.find import is_database
 from farm_merge.merge.inputs.formats import without_known_ending
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Sidecar", "Sidecars", "json_object", "valid_json"]
@@ -28,6 +28,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+_MOST_BYTES, _MOST_VALUES = 4 << 20, 1_000_000
+"""So much is read of a file with parameters, which may be from anywhere."""
 
 
 class Sidecar:
@@ -109,18 +113,24 @@ def _require_names(names: Sequence[str]) -> None:
 
 def _read(path: Path) -> Sidecar:
     try:
-        value = _parsed(path)
+        value = valid_json(_parsed(path))
     except ImportError:
         return Sidecar(None, f"{path.name} is not read: the package ruamel.yaml is not installed")
+    except RecursionError:
+        return Sidecar(None, f"{path.name} cannot be read: it is nested too deeply")
     except Exception as exc:  # noqa: BLE001  (whatever a parser makes of somebody's file)
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         return Sidecar(None, f"{path.name} cannot be read: {reason}")
     if not isinstance(value, dict):
         return Sidecar(None, f"{path.name} holds no names with values, so no parameters")
-    return Sidecar(valid_json(value))
+    return Sidecar(value)
 
 
 def _parsed(path: Path) -> Any:
+    if not path.is_file():
+        raise ValueError("it is no regular file")
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
     data = path.read_bytes()
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     text = data.decode(encoding)
@@ -148,11 +158,21 @@ def valid_json(value: Any) -> Any:
     """Return a value with what JSON does not know as something that it does.
 
     NaN is null, an infinite number and everything else is its text.
+
+    Raises:
+        ValueError: If it holds very many values; aliases make a billion of a few lines of YAML.
+        RecursionError: If it is nested too deeply, or holds itself.
     """
+    return _valid_json(value, iter(range(_MOST_VALUES)))
+
+
+def _valid_json(value: Any, left: Iterator[int]) -> Any:
+    if next(left, None) is None:
+        raise ValueError(f"it holds more than {_MOST_VALUES:,} values")
     if isinstance(value, dict):
-        return {str(name): valid_json(found) for name, found in value.items()}
+        return {str(name): _valid_json(found, left) for name, found in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [valid_json(found) for found in value]
+        return [_valid_json(found, left) for found in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if value is None or isinstance(value, bool | int | float | str):

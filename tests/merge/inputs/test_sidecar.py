@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from datetime import date
 
@@ -14,6 +15,12 @@ from farm_merge.merge import merge_shards
 from farm_merge.merge.inputs.sidecar import Sidecars, json_object, valid_json
 from tests.conftest import query
 from tests.merge.eras import write_era, write_nameless
+
+BOMB = "\n".join(
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+).encode()
+"""A thousand million values in some lines."""
 
 
 def test_a_config_beside_the_run_becomes_its_parameters(tmp_path):
@@ -87,7 +94,24 @@ def test_marks_of_the_byte_order_are_read(folder, encoding):
         ("config.json", b'{"a": "\xff"}', "config.json cannot be read: 'utf-8' codec"),
         ("config.toml", b"a = ", "config.toml cannot be read: Invalid value"),
         ("config.yaml", b"a: [", "config.yaml cannot be read: "),
+        ("config.yaml", BOMB, "config.yaml cannot be read: it holds more than 1,000,000 values"),
+        ("config.yaml", b"a: &a [*a]", "config.yaml cannot be read: it is nested too deeply"),
+        ("config.yaml", b"a: &a {b: *a}", "config.yaml cannot be read: it is nested too deeply"),
+        (
+            "config.json",
+            b'{"a":' + b"[" * 900 + b"]" * 900 + b"}",
+            "config.json cannot be read: it is",
+        ),
+        ("config.json", b'{"a":' + b"[" * 100_000, "config.json cannot be read: it is nested too"),
+        ("config.toml", b"a = " + b"[" * 5_000, "config.toml cannot be read: it is nested too"),
+        ("config.json", b'{"a":' + b"1" * 10_000 + b"}", "config.json cannot be read: Exceeds"),
+        (
+            "config.json",
+            b" " * (4 << 20) + b"{}",
+            "config.json cannot be read: it has more than 4,194",
+        ),
     ],
+    ids=lambda it: it[:20] if isinstance(it, bytes) else None,
 )
 def test_what_cannot_be_read_is_noted_and_costs_nothing(folder, name, data, note):
     (folder / name).write_bytes(data)
@@ -95,6 +119,18 @@ def test_what_cannot_be_read_is_noted_and_costs_nothing(folder, name, data, note
     assert parameters is None
     assert found.startswith(note)
     assert "\n" not in found
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
+def test_what_is_no_file_is_not_waited_for(folder, kind):
+    path = folder / "config.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    assert read(folder) == (None, ("config.json cannot be read: it is no regular file",))
 
 
 def test_the_runs_own_file_comes_first(folder):
