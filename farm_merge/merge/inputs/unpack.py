@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from typing import IO, TYPE_CHECKING, Any
 
 from farm_merge.errors import FarmMergeError, ShardError
 from farm_merge.merge.inputs.formats import GZIP, SQLITE, format_of
-from farm_merge.merge.pages.header import HEADER_BYTES
+from farm_merge.merge.pages.header import HEADER_BYTES, read_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["starts_like_a_database", "unpack"]
 
 _CHUNK_BYTES = 1 << 20
+_SLACK = 2
+"""A file may be longer than its database; a few kilobytes can hold a billion zeros."""
 
 
 def starts_like_a_database(path: Path, packed: Format) -> bool:
@@ -43,16 +46,33 @@ def unpack(path: Path, packed: Format, copy: Path) -> None:
         copy: The copy, which is new.
 
     Raises:
-        ShardError: If it is damaged, holds no database, or there is no room for it.
+        ShardError: If it is damaged, holds no database or much more than one, or there is no room
+            for it.
     """
     try:
         with _opened(path, packed) as file, copy.open("xb") as plain:
-            while chunk := file.read(_CHUNK_BYTES):
+            chunk = file.read(_CHUNK_BYTES)
+            most = _most_bytes(chunk[:HEADER_BYTES])
+            while chunk:
                 plain.write(chunk)
+                if plain.tell() > most:
+                    raise ShardError("holds much more than a database of its size", path=path)
+                chunk = file.read(_CHUNK_BYTES)
     except FarmMergeError as exc:
         raise ShardError(exc.reason, path=path, remedy=exc.remedy) from exc
     except _damages() as exc:
         raise ShardError(f"cannot be unpacked ({exc})", path=path) from exc
+
+
+def _most_bytes(head: bytes) -> float:
+    """Return how large a file may be by the header of its database, if it is one."""
+    try:
+        size = read_header(head).size_bytes
+    except ValueError:
+        return _CHUNK_BYTES  # enough to see what it is
+    # Where a very old SQLite wrote, the number of pages was not kept.
+    is_kept = size and head[24:28] == head[92:96]
+    return max(_CHUNK_BYTES, _SLACK * size) if is_kept else math.inf
 
 
 def _opened(path: Path, packed: Format) -> IO[bytes]:

@@ -67,6 +67,21 @@ def test_a_packed_file_that_holds_something_else_is_named(pack, tmp_path):
     assert f"{path}: " in str(caught.value)
 
 
+def test_no_more_is_unpacked_than_a_database_has(make_shard, pack, tmp_path):
+    """A few kilobytes can hold a billion zeros."""
+    shard = make_shard("a").read_bytes()
+    bomb = pack(shard + bytes(64 << 20))
+    with pytest.raises(ShardError, match="holds much more than a database of its size"):
+        unpack(bomb, kind(bomb), tmp_path / "copy")
+    assert (tmp_path / "copy").stat().st_size < 4 << 20
+    other = pack(b"SQLite" + bytes(64 << 20), "b.db")
+    with pytest.raises(ShardError, match=r"no SQLite database|much more"):
+        merge_shards([other], tmp_path / "exp.db")
+    longer = pack(shard + bytes(4096), "c.db")
+    merge_shards([longer], tmp_path / "exp.db")
+    assert ids(tmp_path / "exp.db") == ["a"]
+
+
 def test_a_packed_file_that_is_torn_is_named(make_shard, pack, tmp_path):
     path = pack(make_shard("a").read_bytes())
     path.write_bytes(path.read_bytes()[:-200])
