@@ -16,6 +16,8 @@ from farm_merge.publish.door import (
 from farm_merge.publish.lock import locked
 from farm_merge.publish.name import file_name
 from farm_merge.publish.output import (
+    HALF_WRITTEN,
+    HALF_WRITTEN_REMEDY,
     building,
     existing_output,
     read_output,
@@ -29,6 +31,8 @@ from farm_merge.publish.output import (
 from farm_merge.publish.workshop import is_workshop, left_by_others, workshop
 
 __all__ = [
+    "HALF_WRITTEN",
+    "HALF_WRITTEN_REMEDY",
     "building",
     "existing_output",
     "file_name",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "HALF_WRITTEN",
+    "HALF_WRITTEN_REMEDY",
     "building",
     "existing_output",
     "read_output",
@@ -34,6 +36,12 @@ __all__ = [
     "settle_output",
     "writing",
 ]
+
+
+HALF_WRITTEN = "was being written by a process that was killed, and SQLite may not undo that here"
+HALF_WRITTEN_REMEDY = (
+    "make the file and its folder writable, or copy it with its -journal to where they are"
+)
 
 
 def require_usable(output: Path) -> None:
@@ -95,6 +103,10 @@ def _require_current(output: Path) -> None:
             if is_current(connection):
                 return
         why = ""
+    except sqlite3.OperationalError as exc:
+        if "readonly" in str(exc):
+            raise OutputError(HALF_WRITTEN, path=output, remedy=HALF_WRITTEN_REMEDY) from exc
+        raise OutputError(f"SQLite cannot read it ({exc})", path=output) from exc
     except sqlite3.DatabaseError as exc:
         why = f" ({exc})"
     raise OutputError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm_merge.errors import ShardError
 from farm_merge.nearest import require_known, with_nearest
+from farm_merge.publish import HALF_WRITTEN, HALF_WRITTEN_REMEDY
 from farm_merge.read.where import selection, step_column
 from farm_merge.schema import ddl, is_current
 from farm_merge.sqlite import column_types, connect, file_uri, quoted, sqlite3, table_names
@@ -214,12 +215,7 @@ def _roll_back(path: Path) -> None:
     except sqlite3.OperationalError as exc:
         if "readonly" not in str(exc):
             return  # somebody is writing, or it is damaged; whoever reads it next reports that
-        raise ShardError(
-            "was being written by a process that was killed, and SQLite may not undo that here",
-            path=path,
-            remedy="make the file and its folder writable, or copy it with its -journal to where"
-            " they are",
-        ) from exc
+        raise ShardError(HALF_WRITTEN, path=path, remedy=HALF_WRITTEN_REMEDY) from exc
 
 
 _COMPUTES = re.compile(

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from farm_merge.errors import OutputError
-from farm_merge.merge import merge_shards
+from farm_merge.errors import FarmMergeError, OutputError
+from farm_merge.merge import audit, merge_shards
 from farm_merge.publish import (
     building,
     existing_output,
@@ -20,9 +20,10 @@ from farm_merge.publish import (
     writing,
 )
 from farm_merge.publish import output as output_module
+from farm_merge.read.listing import list_simulations
 from farm_merge.schema import SHARD_MARK
 from farm_merge.sqlite import sqlite3, transaction
-from tests.conftest import query
+from tests.conftest import as_nobody, query
 from tests.publish.checks import names
 
 
@@ -62,6 +63,27 @@ def test_what_is_something_else_cannot_be_the_output(tmp_path, make, reason):
     with pytest.raises(OutputError, match=reason) as caught:
         require_usable(output)
     assert caught.value.path == output
+
+
+def test_a_half_written_one_that_nobody_may_write_is_explained(make_shard, public):
+    output = public / "exp.db"
+    merge_shards([make_shard("a")], output)
+    grow = "c.execute('CREATE TABLE t AS SELECT randomblob(9000) FROM agents, simulation_steps')"
+    killed = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        f" c.execute('PRAGMA cache_size = 1'); c.execute('BEGIN'); {grow}; os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, output], check=False).returncode == -9
+    assert output.with_name("exp.db-journal").stat().st_size
+    for path in (output, output.with_name("exp.db-journal")):
+        path.chmod(0o444)
+    public.chmod(0o555)
+    words = "SQLite may not undo that here; make the file and its folder writable"
+    with as_nobody():
+        for look in (audit, list_simulations):
+            with pytest.raises(FarmMergeError, match=words):
+                look(output)
+    public.chmod(0o755)
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
