@@ -93,7 +93,7 @@ def test_marks_of_the_byte_order_are_read(folder, encoding):
         ("config.json", b"[1]", "config.json holds no names with values, so no parameters"),
         ("config.json", b'{"a": "\xff"}', "config.json cannot be read: 'utf-8' codec"),
         ("config.toml", b"a = ", "config.toml cannot be read: Invalid value"),
-        ("config.yaml", b"a: [", "config.yaml cannot be read: "),
+        ("config.yaml", b"a: [", "config.yaml cannot be read: while parsing a flow"),
         ("config.yaml", BOMB, "config.yaml cannot be read: it holds more than 1,000,000 values"),
         ("config.yaml", b"a: &a [*a]", "config.yaml cannot be read: it is nested too deeply"),
         ("config.yaml", b"a: &a {b: *a}", "config.yaml cannot be read: it is nested too deeply"),

@@ -545,6 +545,26 @@ def test_a_journal_that_cannot_be_written_leaves_what_was(held, make_shard, monk
     assert content(output) == union(*shards)
 
 
+def test_a_link_in_the_place_of_the_journal_is_not_followed(
+    held, make_shard, monkeypatch, tmp_path
+):
+    output, shards = held
+    precious, honest = tmp_path / "precious", splicer.journal_of
+    precious.write_text("precious")
+
+    def journal_of(*arguments):
+        output.with_name("exp.db-journal").symlink_to(precious)
+        return honest(*arguments)
+
+    monkeypatch.setattr(splicer, "journal_of", journal_of)
+    with pytest.raises(OutputError, match="cannot be written"):
+        merged([make_shard("d", steps=300)], output)
+    assert precious.read_text() == "precious"
+    output.with_name("exp.db-journal").unlink()
+    require_sound(output)
+    assert content(output) == union(*shards)
+
+
 def test_rows_that_do_not_arrive_are_noticed_and_come_by_rows(
     held, make_shard, monkeypatch, rows_by_row
 ):
