@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -181,7 +182,9 @@ def with_list(folder: Path) -> None:
 
 def with_page(folder: Path) -> None:
     with_output("a", "b")(folder)
-    (folder / "r.html").touch()  # as `mktemp` does
+    template = resources.files("farm_merge.report").joinpath("page.html").read_text()
+    start, _, _ = template[template.index("<!doctype") :].partition("{{ version }}")
+    (folder / "r.html").write_text(f"{start}0.0.1 an older one</html>")
 
 
 def with_about(folder: Path) -> None:
