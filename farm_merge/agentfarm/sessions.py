@@ -215,15 +215,16 @@ def _write(
     else:
         for kind, frame in frames.items():
             target = path.with_name(f"{path.stem}_{kind}.{file_format}")
-            with replacing(target) as partial:
-                if file_format == "csv":
+            if file_format == "csv":
+                with replacing(target) as partial:
                     frame.to_csv(partial, index=False)
-                else:
+            else:
+                with replacing(target, alike=len(b"PAR1")) as partial:
                     frame.to_parquet(partial)
         if about:
             _write_json(path.with_name(f"{path.stem}_metadata.json"), about)
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with replacing(path) as partial:
+    with replacing(path, alike=len(b'{\n  "')) as partial:  # the first name may be another
         partial.write_text(json.dumps(value, indent=2))

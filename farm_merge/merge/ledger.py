@@ -369,13 +369,12 @@ def summarize_ledger(connection: sqlite3.Connection) -> dict[str, Any]:
     )
     versions: Counter[str] = Counter()
     choices: Counter[str] = Counter()
-    entries = connection.execute(
-        f"SELECT simulation_id, software, coalesce(nullif(choices, ''), '{{}}') FROM main.{LEDGER}"
-    )
+    entries = connection.execute(f"SELECT simulation_id, software, choices FROM main.{LEDGER}")
     for name, software, chosen in entries.fetchall():
         by = _of_entry(connection, name, software).get("farm-merge", "unknown")
         versions[str(by)] += 1
-        choices.update(_of_entry(connection, name, chosen).keys() - {_IN_FILE, _OWN_ID, _DIGEST})
+        found = _of_entry(connection, name, chosen or "{}")
+        choices.update(found.keys() - {_IN_FILE, _OWN_ID, _DIGEST})
     return {
         "files": files,
         "first_merged": first,

@@ -514,6 +514,24 @@ def test_a_run_is_exported(tmp_path, db, format_):
             db.export_data(target, **wrong)
 
 
+@pytest.mark.parametrize("format_", ["csv", "json", "parquet"])
+def test_a_later_export_takes_the_place_of_an_earlier_one(tmp_path, db, format_):
+    """Whatever has come since, and whichever tables it is of."""
+    target = tmp_path / f"run.{format_}"
+    for step in range(0, 300, 60):
+        for number in range(step, step + 60):
+            db.logger.log_step(number, [STATE], [RESOURCE], {"births": number})
+        db.export_data(target, format_)
+    db.export_data(target, format_, ["agents"])
+    db.export_data(target, format_, ["metrics"])
+    if format_ == "json":
+        rows = json.loads(target.read_text())["metrics"]
+    else:
+        read = pd.read_csv if format_ == "csv" else pd.read_parquet
+        rows = read(tmp_path / f"run_metrics.{format_}")
+    assert len(rows) == 300
+
+
 def test_two_simulations_of_one_file_are_exported_apart_and_together(tmp_path):
     with ExperimentDatabase(tmp_path / "exp.db", "e") as experiment:
         contexts = [experiment.create_simulation_context(name) for name in "ab"]
