@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from farm_merge.sqlite import quoted, table_names
 
@@ -23,8 +22,7 @@ _STEPS_AT_ONCE = 100_000
 """After so many steps of SQLite, some milliseconds, it is asked whether it shall stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(NamedTuple):
     """What SQLite found.
 
     Attributes:

@@ -18,14 +18,13 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import current_process, get_context
-from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkContext
 
 __all__ = [
     "WorkerDiedError",
@@ -70,7 +69,7 @@ class Workers:
         self.lock = threading.Lock()
         if jobs > 1 and _may_fork():
             try:
-                self.lock = get_context("fork").Lock()
+                self.lock = _context().Lock()
                 self.forks = True
             except (ImportError, OSError):
                 pass  # no semaphores that processes share, as in some containers
@@ -149,9 +148,17 @@ def ignore_interrupts() -> None:
 
 def _may_fork() -> bool:
     # macOS's own libraries do not survive a fork, and a daemonic process may not have children.
-    return (
-        sys.platform == "linux" and threading.active_count() == 1 and not current_process().daemon
-    )
+    if sys.platform != "linux" or threading.active_count() > 1:
+        return False
+    from multiprocessing import current_process
+
+    return not current_process().daemon
+
+
+def _context() -> ForkContext:
+    from multiprocessing import get_context  # slow to load, and of no use to few files
+
+    return get_context("fork")
 
 
 def _in_threads(
@@ -164,6 +171,8 @@ def _in_threads(
 def _in_processes(
     work: Callable[[int], _Result], count: int, jobs: int
 ) -> Generator[tuple[int, Future[_Result]], None, None]:
+    from multiprocessing.connection import wait
+
     with _forked(work, min(jobs, count)) as connections:
         free = deque([*connections] * _TASKS_EACH)
         done: dict[int, Future[_Result]] = {}
@@ -198,7 +207,7 @@ def _noticing_death() -> Iterator[None]:
 
 @contextmanager
 def _forked(work: Callable[[Any], Any], jobs: int) -> Iterator[list[Connection]]:
-    context = get_context("fork")
+    context = _context()
     connections: list[Connection] = []
     processes = []
     try:

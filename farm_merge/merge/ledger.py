@@ -6,10 +6,11 @@ Only this module knows the columns of the table `merged_shards`, and what its JS
 from __future__ import annotations
 
 import json
-import platform
+import os
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from farm_merge import __version__
 from farm_merge.errors import OutputError, ShardError
@@ -101,8 +102,7 @@ class LedgerEntry:
         return _JOINED in self.choices
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(NamedTuple):
     """A file that the ledger knows and nobody touched since: it needs no reading.
 
     Attributes:
@@ -116,7 +116,7 @@ class Recalled:
 
 def path_text(path: Path) -> str:
     """Return an absolute path as text; bytes that are no UTF-8 are escaped."""
-    return storable(path.absolute())
+    return storable(os.path.join(os.getcwd(), path))  # noqa: PTH109, PTH118  (asked often of each)
 
 
 def expected_rows(entries: Iterable[LedgerEntry]) -> dict[str, Counter[str]]:
@@ -277,7 +277,7 @@ def enter(
         "software": json.dumps(
             {
                 "farm-merge": __version__,
-                "python": platform.python_version(),
+                "python": sys.version.partition(" ")[0],
                 "sqlite": sqlite3.sqlite_version,
             }
         ),

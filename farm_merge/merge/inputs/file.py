@@ -15,10 +15,9 @@ import os
 import shutil
 import stat
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
 
@@ -61,8 +60,7 @@ _MOST_STEPS, _MOST_STEPS_A_BYTE = 10**10, 5_000
 seen of any real one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Which file is at a path, and when it was changed last."""
 
     device: int
@@ -72,8 +70,7 @@ class Identity:
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class InputFile:
+class InputFile(NamedTuple):
     """An input as a file.
 
     Attributes:

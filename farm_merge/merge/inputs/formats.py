@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from farm_merge.merge.pages.header import MAGIC
 
@@ -25,8 +25,7 @@ _KNOWN_ENDINGS = (".db", ".sqlite", ".sqlite3", ".db3", ".s3db", ".sl3", ".sqlit
 """How the names of databases end, in lower case; what is called so is meant as one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """What a file is.
 
     Attributes:

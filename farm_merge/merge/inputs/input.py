@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from farm_merge.merge.inputs.map_file import map_file
 from farm_merge.merge.inputs.mapping import UNATTRIBUTED
@@ -23,8 +23,7 @@ __all__ = ["Choices", "Contents", "Input", "KeptRow", "SimulationInFile"]
 KeptRow = Literal["first", "last"]
 
 
-@dataclass(frozen=True, slots=True)
-class SimulationInFile:
+class SimulationInFile(NamedTuple):
     """A simulation in a file.
 
     Attributes:
@@ -70,8 +69,7 @@ class Choices:
     carries_orphans: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(NamedTuple):
     """What is known of a file once all of it was read.
 
     Attributes:
@@ -154,8 +152,7 @@ class Input:
             before.target: after.target
             for before, after in zip(self.mapping.tables, mapping.tables, strict=True)
         }
-        contents = self.contents and replace(
-            self.contents,
+        contents = self.contents and self.contents._replace(
             row_counts=tuple(
                 {renamed[table]: rows for table, rows in counts.items()}
                 for counts in self.contents.row_counts
@@ -166,12 +163,12 @@ class Input:
     def named(self, names: Sequence[str]) -> Input:
         """Return the input with names for its simulations, whatever it calls them itself."""
         simulations = tuple(
-            replace(simulation, simulation_id=name)
+            simulation._replace(simulation_id=name)
             for simulation, name in zip(self.simulations, names, strict=True)
         )
         renamed = any(run.own_id not in {None, run.simulation_id} for run in simulations)
         named = replace(self, simulations=simulations)
-        return named.remapped(replace(self.traits, renamed=renamed))
+        return named.remapped(self.traits._replace(renamed=renamed))
 
     @property
     def bindings(self) -> dict[str, str | None]:

@@ -44,7 +44,7 @@ def map_file(structure: Structure, kind: Kind, traits: Traits) -> FileMapping:
         if column.generated and column.is_stored and not candidate.definition.column(column.name)
     }
     if lost:
-        return map_file(structure, kind, replace(traits, stored=traits.stored | lost))
+        return map_file(structure, kind, traits._replace(stored=traits.stored | lost))
     mappings |= {
         table: _as_accepted(mappings[table], candidate)
         for table, candidate in zip(own, tried, strict=True)

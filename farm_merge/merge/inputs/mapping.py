@@ -8,7 +8,7 @@ whose content raises the same questions (`Traits`), so thousands of files share 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from farm_merge.merge.tables.definition import SIMULATION_ID
 from farm_merge.sqlite import quoted
@@ -38,8 +38,7 @@ UNATTRIBUTED = "unattributed"
 """The parameter of expressions that names what rows of nobody are carried under."""
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(NamedTuple):
     """What the content of a file decides about its mapping.
 
     Attributes:
@@ -65,8 +64,7 @@ class Traits:
     alone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SourceTables:
+class SourceTables(NamedTuple):
     """The tables of a file, and what decides how they are read.
 
     Attributes:

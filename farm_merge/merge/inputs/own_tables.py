@@ -303,8 +303,7 @@ def _reference(key: ForeignKey, file: SourceTables) -> ForeignKey | None:
     parent_columns = [name for name in named if folded(name) != SIMULATION_ID]
     if len(columns) != len(parent_columns):
         return None
-    return replace(
-        key,
+    return key._replace(
         columns=tuple(columns),
         parent=file.names[parent.folded_name],
         parent_columns=tuple(parent_columns),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from farm_merge.merge.inputs.file import opened
 from farm_merge.merge.tables.definition import affinity, folded
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["ChangedValues", "count_changed_values"]
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedValues:
+class ChangedValues(NamedTuple):
     """How many values of a column another declared type would change.
 
     Attributes:

@@ -34,8 +34,7 @@ class Problem(NamedTuple):
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundRows:
+class FoundRows(NamedTuple):
     """What was found about the rows of a file.
 
     Attributes:

@@ -101,7 +101,7 @@ def with_evidence(source: Input, open_files: OpenFiles, settle: float) -> Input:
     return replace(
         source,
         simulations=tuple(
-            replace(simulation, evidence=evidence(simulation)) for simulation in source.simulations
+            simulation._replace(evidence=evidence(simulation)) for simulation in source.simulations
         ),
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from farm_merge.errors import ShardError
 from farm_merge.merge.inputs.sidecar import json_object
@@ -26,8 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class SimulationIds:
+class SimulationIds(NamedTuple):
     """The ids that a file names.
 
     Attributes:

@@ -59,7 +59,7 @@ def survey(
             return exc, None
 
     with (
-        closing(_glances(paths, glance, Workers(options.workers))) as glances,
+        closing(_glances(paths, glance, options.workers)) as glances,
         ThreadPoolExecutor(options.workers) as pool,
     ):
 
@@ -85,18 +85,16 @@ def survey(
 
 
 def _glances(
-    paths: Sequence[Path], glance: Callable[[Path], _Glance], workers: Workers
+    paths: Sequence[Path], glance: Callable[[Path], _Glance], jobs: int
 ) -> Generator[_Glance, None, None]:
     """Yield what a glance at each file shows, of many files by several processes.
 
     What takes half a millisecond is not done by threads: they would wait for each other.
     """
-    batches = [
-        paths[first : first + _AT_ONCE]
-        for first in range(0, len(paths) if workers.forks else 0, _AT_ONCE)
-    ]
+    batches = [paths[first : first + _AT_ONCE] for first in range(0, len(paths), _AT_ONCE)]
     seen = 0
-    if len(batches) > 1:
+    if len(batches) > 1 and (workers := Workers(jobs)).forks:
+        glance(paths[0])  # what it teaches about the schema, all processes know then
         results = workers.run(lambda number: list(map(glance, batches[number])), len(batches))
         with closing(results), suppress(WorkerDiedError):
             for _, future in results:

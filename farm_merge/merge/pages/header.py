@@ -5,7 +5,7 @@ Section numbers are those of https://www.sqlite.org/fileformat2.html.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["HEADER_BYTES", "MAGIC", "Header", "read_header"]
 
@@ -19,8 +19,7 @@ _SCHEMA_FORMAT = 4
 _WAL_VERSION = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What the header of a database file holds (section 1.3).
 
     Attributes:

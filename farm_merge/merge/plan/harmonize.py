@@ -8,7 +8,6 @@ away, and a table called `agents` keeps its name.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from farm_merge.merge.plan.reconcile import plain_key
@@ -39,7 +38,7 @@ def harmonized(sources: Sequence[Input], output: Structure | None) -> tuple[list
     """
     alone = not any(map(_brings_ours, sources)) and not _has_ours(output)
     if alone:
-        sources = [source.remapped(replace(source.traits, alone=True)) for source in sources]
+        sources = [source.remapped(source.traits._replace(alone=True)) for source in sources]
     present = {} if output is None else output.content
     ours = METADATA_TABLES if alone else OUR_TABLES
     numbered = _numbered_tables(sources, present) - ours
@@ -114,5 +113,5 @@ def _in_common_form(source: Input, numbered: set[str], stored: set[tuple[str, st
         return source
     traits = source.traits
     return source.remapped(
-        replace(traits, numbered=traits.numbered | concerned, stored=traits.stored | computed)
+        traits._replace(numbered=traits.numbered | concerned, stored=traits.stored | computed)
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from farm_merge.merge.inputs.file import opened
 from farm_merge.merge.ledger import path_text, read_ledger
@@ -37,8 +37,7 @@ _SHOWN = 5
 """How many simulations a note names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A simulation of an input.
 
     Attributes:
@@ -70,8 +69,7 @@ class Run:
         return origins_of(self.source, self.simulation)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A run that is known.
 
     Attributes:

@@ -6,8 +6,8 @@ the output has already can be loosened too, but for its key and what is unique i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from farm_merge.merge.tables.definition import ColumnDefinition, affinity, folded
 
@@ -22,8 +22,7 @@ _MOST_COLUMNS = 2000
 """SQLite's default limit (www.sqlite.org/limits.html), with the `simulation_id`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reconciled:
+class Reconciled(NamedTuple):
     """What came of two declarations of a table.
 
     Attributes:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from farm_merge.notebook import html_table
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -53,6 +51,8 @@ def in_a_line(
 
 def in_a_table(caption: str, outcomes: Sequence[Outcome], left_out: Sequence[LeftOut]) -> str:
     """Return the outcome of each simulation as HTML, those first that were left out."""
+    from farm_merge.notebook import html_table  # only notebooks ask
+
     rows = [
         *((it.simulation_id, it.path, "left out", None, it.explained()) for it in left_out),
         *((it.simulation_id, it.path, it.action, it.rows, it.reason) for it in outcomes),

@@ -7,10 +7,10 @@ the one before. So only those are carried, and let run, whose every function is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.tokens import tokens
@@ -54,8 +54,7 @@ _COSTLY = frozenset(["GLOB", "LIKE", "MATCH", "REGEXP", "SELECT"])
 _MOST_TOKENS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Affordable:
+class Affordable(NamedTuple):
     """A table with its indexes, without the expressions that may not be computed.
 
     Attributes:

@@ -11,7 +11,7 @@ import string
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise, zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from farm_merge.merge.tables.tokens import first_name, tokens, unknown_collations
 from farm_merge.sqlite import quoted
@@ -74,8 +74,7 @@ class ColumnDefinition:
         return " ".join(filter(None, (quoted(self.name), self.declared_type, *self.constraints)))
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
+class ForeignKey(NamedTuple):
     """A reference inside one simulation."""
 
     columns: tuple[str, ...]
@@ -288,8 +287,7 @@ def without_simulation(table: TableDefinition) -> TableDefinition:
             for column, parent in zip_longest(foreign_key.columns, foreign_key.parent_columns)
             if column and folded(column) != SIMULATION_ID
         ]
-        return replace(
-            foreign_key,
+        return foreign_key._replace(
             columns=tuple(column for column, _ in kept),
             parent_columns=tuple(parent for _, parent in kept if parent),
         )

@@ -6,8 +6,8 @@ What it would refuse later costs a merge; what it refuses here is left out, and 
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from farm_merge.errors import ShardError
 from farm_merge.merge.tables.structure import read_structure
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "accepted"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A table that is to be made, beside today's.
 
     Attributes:
@@ -92,7 +91,7 @@ def _with_indexes(connection: sqlite3.Connection, candidate: Candidate) -> Candi
             notes.append(f"index {index.name} is not carried ({reason})")
         else:
             kept.append(index)
-    return replace(candidate, indexes=tuple(kept), notes=(*candidate.notes, *notes))
+    return candidate._replace(indexes=tuple(kept), notes=(*candidate.notes, *notes))
 
 
 def _with_valid_references(connection: sqlite3.Connection, candidate: Candidate) -> Candidate:
@@ -103,10 +102,8 @@ def _with_valid_references(connection: sqlite3.Connection, candidate: Candidate)
     if reason is None:
         return candidate
     note = f"table {definition.name}: its references are not declared ({reason})"
-    return replace(
-        candidate,
-        definition=replace(definition, foreign_keys=()),
-        notes=(*candidate.notes, note),
+    return candidate._replace(
+        definition=replace(definition, foreign_keys=()), notes=(*candidate.notes, note)
     )
 
 

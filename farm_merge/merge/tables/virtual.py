@@ -8,8 +8,8 @@ https://www.sqlite.org/rtree.html, https://www.sqlite.org/spellfix1.html.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from farm_merge.merge.tables.definition import folded
 from farm_merge.merge.tables.tokens import tokens
@@ -34,8 +34,7 @@ _WITHOUT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class VirtualTable:
+class VirtualTable(NamedTuple):
     """A virtual table.
 
     Attributes:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import OutputError, ShardError
 from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.ledger import keep_digest
-from farm_merge.merge.tables.digest import content_digest
 from farm_merge.merge.tables.structure import read_structure
 from farm_merge.merge.write.check import count_rows, require_counts, require_same
 from farm_merge.merge.write.registry import (
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from farm_merge.merge.write.registry import ExperimentFields
     from farm_merge.sqlite import sqlite3
 
-__all__ = ["copy_simulation"]
+__all__ = ["copy_simulation", "keep_digest_of_content"]
 
 
 def copy_simulation(
@@ -68,10 +67,17 @@ def copy_simulation(
                 require_counts(connection, simulation_id, shard.content, before + Counter(counts))
             if verification == "content":
                 require_same(connection, simulation_id, output, shard, joined=planned.joins)
-                keep_digest(connection, simulation_id, content_digest(connection, simulation_id))
+                keep_digest_of_content(connection, simulation_id)
             elif planned.joins:  # it was that of less
                 keep_digest(connection, simulation_id, None)
         except OutputError as exc:  # what an input counts and what it gives differ
             require_unchanged(planned.source.file)
             raise ShardError(exc.reason, path=planned.source.path) from exc
         require_unchanged(planned.source.file)
+
+
+def keep_digest_of_content(connection: sqlite3.Connection, simulation_id: str) -> None:
+    """Keep the digest of what a simulation has now in the output."""
+    from farm_merge.merge.tables.digest import content_digest  # slow to load, and seldom needed
+
+    keep_digest(connection, simulation_id, content_digest(connection, simulation_id))

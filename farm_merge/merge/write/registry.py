@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from farm_merge.merge import ledger
 from farm_merge.merge.inputs.sidecar import json_object
@@ -33,8 +32,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentFields:
+class ExperimentFields(NamedTuple):
     """The experiment under which merged simulations are registered.
 
     Attributes:

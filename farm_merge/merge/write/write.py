@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from farm_merge.errors import DamagedGraftError, OutputError, ShardError
 from farm_merge.merge.inputs.file import require_unchanged
 from farm_merge.merge.inputs.inspect import inspect_file
-from farm_merge.merge.ledger import keep_digest
 from farm_merge.merge.options import Progress
 from farm_merge.merge.plan.plan import Action, LeftOut, SimulationPlan, unmergeable
 from farm_merge.merge.tables.changes import change
-from farm_merge.merge.tables.digest import content_digest
-from farm_merge.merge.write.attach import copy_simulation
+from farm_merge.merge.write.attach import copy_simulation, keep_digest_of_content
 from farm_merge.merge.write.blame import blaming
 from farm_merge.merge.write.check import check_new_output, require_same_as_inputs
 from farm_merge.merge.write.registry import ExperimentFields
@@ -245,8 +243,7 @@ class _Writer:
             require_same_as_inputs(connection, grafted, self._plan.target, self._folder)
             with transaction(connection):
                 for simulation_id in {planned.simulation_id for planned in grafted}:
-                    digest = content_digest(connection, simulation_id)
-                    keep_digest(connection, simulation_id, digest)
+                    keep_digest_of_content(connection, simulation_id)
 
     def _copy(self, connection: sqlite3.Connection, simulations: Sequence[SimulationPlan]) -> None:
         """Copy simulations row by row; an input that changed or went is left out."""

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,7 +224,7 @@ def test_what_is_committed_is_read_from_a_copy(live):
     assert query(again.readable_path, "SELECT count(*) FROM t") == [(2,)]
     require_unchanged(found)  # its run goes on, and that does not matter
     with pytest.raises(ShardError, match="changed"):
-        require_unchanged(replace(found, snapshot=None))
+        require_unchanged(found._replace(snapshot=None))
 
 
 @pytest.fixture
@@ -290,9 +289,9 @@ def test_an_input_can_only_be_read(file):
 def test_pages_are_copied_of_files_that_this_sqlite_could_have_made(change, graftable):
     found = input_file()
     if size := change.pop("size", None):
-        found = replace(found, identity=replace(found.identity, size_bytes=size))
+        found = found._replace(identity=found.identity._replace(size_bytes=size))
     of_file = {name: change.pop(name) for name in ("snapshot", "companions") if name in change}
-    found = replace(found, header=replace(found.header, **change), **of_file)
+    found = found._replace(header=found.header._replace(**change), **of_file)
     assert has_graftable_pages(found) == graftable
 
 

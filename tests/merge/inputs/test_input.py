@@ -15,7 +15,7 @@ def test_a_shard_is_one_as_long_as_it_is_carried_as_it_is():
     assert found.is_shard
     assert found.named(["a"]).is_shard
     assert not found.named(["b"]).is_shard
-    assert not found.remapped(replace(found.traits, numbered=frozenset({"agents"}))).is_shard
+    assert not found.remapped(found.traits._replace(numbered=frozenset({"agents"}))).is_shard
     assert not source("a.db").is_shard
 
 
@@ -39,7 +39,7 @@ def test_rows_are_counted_by_the_names_that_tables_get():
     )
     (table,) = found.mapping.tables
     assert table.target == "agents_foreign"
-    alone = found.remapped(replace(found.traits, alone=True))
+    alone = found.remapped(found.traits._replace(alone=True))
     assert alone.mapping.tables[0].target == "agents"
     assert alone.contents.row_counts == ({"agents": 7},)
     assert alone.contents.fingerprint == found.contents.fingerprint

@@ -194,7 +194,7 @@ class Somebody(OpenFiles):
 def test_the_word_running_needs_a_write_a_short_time_ago(status, seconds_ago, open_files, evidence):
     written = int((time.time() - seconds_ago) * 1e9)
     found = source(runs=[run(None, status)])
-    file = replace(found.file, identity=replace(found.file.identity, mtime_ns=written))
+    file = found.file._replace(identity=found.file.identity._replace(mtime_ns=written))
     found = with_evidence(replace(found, file=file), open_files, 60)
     assert found.simulations[0].evidence.startswith(evidence)
     assert bool(found.simulations[0].evidence) == bool(evidence)
@@ -202,8 +202,8 @@ def test_the_word_running_needs_a_write_a_short_time_ago(status, seconds_ago, op
 
 def test_a_wal_that_was_written_counts_as_well():
     found = source(runs=[run(None, "running")])
-    now = replace(found.file.identity, mtime_ns=time.time_ns())
-    file = replace(found.file, companions=((Path("run.db-wal"), now),))
+    now = found.file.identity._replace(mtime_ns=time.time_ns())
+    file = found.file._replace(companions=((Path("run.db-wal"), now),))
     assert with_evidence(found, Nobody(), 60).simulations[0].evidence == ""
     assert with_evidence(replace(found, file=file), Nobody(), 60).simulations[0].evidence
 
@@ -211,14 +211,14 @@ def test_a_wal_that_was_written_counts_as_well():
 def test_each_simulation_of_a_file_has_evidence_of_its_own():
     now = int(time.time() * 1e9)
     found = source(runs=[run("a", "running"), run("b")])
-    file = replace(found.file, identity=replace(found.file.identity, mtime_ns=now))
+    file = found.file._replace(identity=found.file.identity._replace(mtime_ns=now))
     found = with_evidence(replace(found, file=file), Nobody(), 60)
     assert [bool(it.evidence) for it in found.simulations] == [True, False]
 
 
 def test_a_copy_is_evidence_of_nothing():
     found = source(runs=[run(None, "running")])
-    file = replace(found.file, snapshot=Path("copy.db"))
+    file = found.file._replace(snapshot=Path("copy.db"))
     found = replace(found, file=file)
     assert with_evidence(found, Somebody(), 60) is found
 

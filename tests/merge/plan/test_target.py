@@ -30,7 +30,7 @@ def test_the_plan_shows_which_columns_are_added(tmp_path):
 
 
 def targeted(*sources, before=None, alone=True):
-    sources = [it.remapped(replace(it.traits, alone=alone)) for it in sources]
+    sources = [it.remapped(it.traits._replace(alone=alone)) for it in sources]
     return make_target(sources, before or output(), alone=alone)
 
 
@@ -200,7 +200,7 @@ def test_a_shard_is_made_with_the_tables_of_its_file_alone():
         source("a.db", KEYED, "CREATE INDEX i ON t (v)"),
         source("b.db", "CREATE TABLE u (x)"),
     )
-    one, other = (it.remapped(replace(it.traits, alone=True)) for it in (one, other))
+    one, other = (it.remapped(it.traits._replace(alone=True)) for it in (one, other))
     target, _ = make_target([one, other], output(), alone=True)
     assert target.shard_tables(one.mapping) == [*registry_ddl(), target.want.tables["t"].create()]
     assert target.shard_indexes(one.mapping) == [target.want.indexes["t"][0].create()]

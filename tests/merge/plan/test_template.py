@@ -42,7 +42,7 @@ def test_a_template_that_names_nothing_apart_is_refused(tmp_path, template, matc
 def name(template, path="/lab/lr0.1/run_7.db", own_id=None, pattern=None, **more):
     pattern = pattern and PathPattern(pattern)
     found = source(runs=[run(own_id)])
-    file = replace(found.file, path=Path(path))
+    file = found.file._replace(path=Path(path))
     return Template(template, pattern, joins=False).name(
         replace(found, file=file), run(own_id, **more)
     )

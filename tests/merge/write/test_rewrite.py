@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 
@@ -28,7 +27,7 @@ def work(tmp_path):
 def prepared(path, *names, alone=True, before=None, **options):
     """Return an input with names for its simulations, and the tables that hold its rows."""
     source = inspect_shard(path, **options)
-    source = source.remapped(replace(source.traits, alone=alone))
+    source = source.remapped(source.traits._replace(alone=alone))
     target, misfits = make_target([source], before or output(), alone=alone)
     assert misfits == {}
     return source.named(names), target
