@@ -214,3 +214,12 @@ def test_history_comes_along_once(make_shard, tmp_path):
 def test_paths_of_any_bytes_are_text():
     assert path_text(Path("/a/ü.db")) == "/a/ü.db"
     assert path_text(Path(os.fsdecode(b"/a/\xff.db"))) == "/a/\\xff.db"
+
+
+def test_a_path_is_absolute_where_there_is_no_working_directory(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    assert path_text(Path("a.db")) == f"{gone}/a.db"
+    gone.rmdir()
+    assert path_text(Path("/a.db")) == "/a.db"
