@@ -15,6 +15,7 @@ import os
 import struct
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -182,7 +183,8 @@ class Splice:
 
     def _read(self, number: int) -> _Page:
         data = self._changed.get(number)
-        return _parsed(data or _pread_page(self._output, self.header, number), self.header)
+        (page,) = _parsed(data or _pread_page(self._output, self.header, number), self.header)
+        return page
 
     def _rebuild(self, number: int, parts: _Parts, above: Level) -> int:
         """Put runs below a page; push what takes its place but the last page, and return that."""
@@ -250,7 +252,7 @@ class _Coming:
         """
         count = sum(len(branch.lengths) + len(branch.tail) for branch in taken)
         if not self._read:  # nobody took anything
-            root = _parsed(_pread_page(self._addition, self._header, self._root), self._header)
+            root = self._read_all([self._root])
             if root.cells or root.children:
                 raise ValueError("rows are in no run")
             return 0
@@ -278,8 +280,7 @@ class _Coming:
             last: The greatest key; None if all are less.
             follower: The cell; None if it is not wanted.
         """
-        page = _parsed(_pread_page(self._addition, self._header, number), self._header)
-        self._read[number] = page
+        page = self._read.get(number) or self._read_all([number])
         keys = _Keys(page.cells)
         start = 0 if first is None else bisect_left(keys, first)
         end = len(keys) if last is None else bisect_right(keys, last)
@@ -290,6 +291,7 @@ class _Coming:
         if self._is_leaf(page.children[0]):
             yield from self._leaves(page, start, end, first, last, follower)
             return
+        self._read_all(page.children[start : end + 1])
         for place in range(start, end + 1):
             yield from self._between(
                 page.children[place],
@@ -321,6 +323,13 @@ class _Coming:
             yield _branch(leaves, [cell for cell in cells if cell is not None])
         if max(start, whole) == end:
             yield from self._between(page.children[end], None, last, follower)
+
+    def _read_all(self, numbers: list[int]) -> _Page:
+        """Read pages of one level, all at once since there are many; return the first."""
+        data = b"".join(_pread_page(self._addition, self._header, number) for number in numbers)
+        pages = _parsed(data, self._header)
+        self._read.update(zip(numbers, pages, strict=True))
+        return pages[0]
 
     def _is_leaf(self, number: int) -> bool:
         return _pread(self._addition, number * self._header.page_size, 1)[0] == LEAF
@@ -387,26 +396,32 @@ def _loose(cells: list[bytes]) -> Branch:
     return Branch(NONE, np.zeros(0, np.uint8), NONE, cells)
 
 
-def _parsed(data: bytes, header: Header) -> _Page:
-    """Read a page.
+def _parsed(data: bytes, header: Header) -> list[_Page]:
+    """Read pages of one level.
 
     Raises:
-        ValueError: If it is none of an index b-tree.
+        ValueError: If they are none of an index b-tree.
     """
-    page = Pages(np.frombuffer(data, np.uint8), header)
-    kind = data[0]
-    if kind not in {INTERIOR, LEAF}:
+    pages = Pages(np.frombuffer(data, np.uint8), header)
+    numbers = np.arange(len(pages))
+    kind, *others = set(pages.types(numbers).tolist())
+    if others or kind not in {INTERIOR, LEAF}:
         raise ValueError("a page is of another type than its neighbours")
-    only = np.zeros(1, np.int64)
-    starts, _ = page.locate(only, INTERIOR_HEADER if kind == INTERIOR else LEAF_HEADER)
-    if kind == LEAF:
-        lengths, _ = page.measure(starts)
-        return _Page(page.copy(Spans(starts, lengths)), [])
-    if not len(starts):
+    is_leaf = kind == LEAF
+    starts, counts = pages.locate(numbers, LEAF_HEADER if is_leaf else INTERIOR_HEADER)
+    payloads = starts if is_leaf else starts + 4
+    cells = pages.copy(Spans(payloads, pages.measure(payloads)[0]))
+    ends = np.cumsum(counts).tolist()
+    by_page = [cells[start:end] for start, end in pairwise([0, *ends])]
+    if is_leaf:
+        return [_Page(found, []) for found in by_page]
+    if not all(by_page):
         raise ValueError("an interior page is empty")
-    lengths, _ = page.measure(starts + 4)
-    children = np.append(page.numbers(starts), page.right_children(only)) - 1
-    return _Page(page.copy(Spans(starts + 4, lengths)), children.tolist())
+    left, right = (pages.numbers(starts) - 1).tolist(), (pages.right_children(numbers) - 1).tolist()
+    return [
+        _Page(found, [*left[start:end], last])
+        for found, (start, end), last in zip(by_page, pairwise([0, *ends]), right, strict=True)
+    ]
 
 
 def _first_text(cell: bytes) -> bytes:
