@@ -98,7 +98,8 @@ $(VENV)/installed-bench: $(VENV)/installed
 bench: $(VENV)/installed-bench ## Time merging side by side with the peers (SIZE=S|L ROUNDS=5 KEEP=--keep)
 	for kind in today legacy append small large little; do \
 		$(BIN)/python benchmarks/merge.py --kind $$kind --size $(SIZE) --rounds $(ROUNDS) $(KEEP) || exit; done
-	$(BIN)/python benchmarks/export.py --size $(SIZE) --rounds $(ROUNDS) $(KEEP)
+	for what in export look; do \
+		$(BIN)/python benchmarks/$$what.py --size $(SIZE) --rounds $(ROUNDS) $(KEEP) || exit; done
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/plot.py $(if $(KEEP),,build/bench/results)
 

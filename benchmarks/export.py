@@ -19,6 +19,7 @@ import time
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data import make_shards
 from merge import KEPT, SIZES, keep, made, peak_of
@@ -26,6 +27,9 @@ from peers import sqlite_scanner
 
 from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import column_types, sqlite3, table_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 def farm_merge_parquet(database: Path, folder: Path) -> None:
@@ -73,7 +77,10 @@ CONTENDERS = {
         sqlite3_csv,
     )
 }
-RIVALS = {"parquet": "duckdb_parquet", "csv": "sqlite3_csv"}
+RIVALS = {"farm_merge_parquet": "duckdb_parquet", "farm_merge_csv": "sqlite3_csv"}
+
+Run = tuple[float, float, float]
+"""Seconds, peak MB of all processes together, and seconds of CPU."""
 
 
 def _tables(database: Path) -> dict[str, dict[str, str]]:
@@ -92,7 +99,7 @@ def main() -> None:
     database = made(arguments.data, make_shards(arguments.data, SIZES[arguments.size]))
     expected = rows_of(database)
     folder = arguments.data / "exported"
-    runs: dict[str, list[tuple[float, float, float]]] = {}
+    runs: dict[str, list[Run]] = {}
     for number in range(arguments.rounds):
         for name in arguments.contenders:
             if name == "sqlite3_csv" and not shutil.which("sqlite3"):
@@ -102,24 +109,28 @@ def main() -> None:
             print(f"  round {number + 1}: {name:30} {seconds:8.2f} s {cpu:8.2f} s CPU"
                   f" {megabytes:7.0f} MB", flush=True)  # fmt: skip
     folder = KEPT if arguments.keep else arguments.data / "results"
-    report(runs, folder, arguments.size, sum(expected.values()))
+    report(runs, folder, f"export {arguments.size}", sum(expected.values()), RIVALS)
 
 
-def timed(
-    name: str, database: Path, folder: Path, expected: dict[str, int]
-) -> tuple[float, float, float]:
-    """Return seconds, peak MB of all processes together, and seconds of CPU of an export."""
+def timed(name: str, database: Path, folder: Path, expected: dict[str, int]) -> Run:
+    """Let somebody export; see that all rows are there."""
     shutil.rmtree(folder, ignore_errors=True)
-    os.sync()
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    process = get_context("fork").Process(target=CONTENDERS[name], args=(database, folder))
-    process.start()
-    peak = peak_of(process, itself=True)
-    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert process.exitcode == 0, f"{name} failed"
+    measures = measured(CONTENDERS[name], database, folder)
     found = exported(folder, expected)
     assert found == expected, f"{name}: {found} instead of {expected}"
     shutil.rmtree(folder)
+    return measures
+
+
+def measured(work: Callable[..., None], *arguments: Path) -> Run:
+    """Do something in a process of its own."""
+    os.sync()
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    process = get_context("fork").Process(target=work, args=arguments)
+    process.start()
+    peak = peak_of(process, itself=True)
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert process.exitcode == 0, f"{work.__name__} failed"
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return seconds, peak, cpu
 
@@ -146,22 +157,25 @@ def exported(folder: Path, tables: dict[str, int]) -> dict[str, int]:
 
 
 def report(
-    runs: dict[str, list[tuple[float, float, float]]], results: Path, size: str, rows: int
+    runs: dict[str, list[Run]], results: Path, name: str, rows: int, rivals: Mapping[str, str]
 ) -> None:
-    lines = ["| contender | CPU s (range) | x the rival | seconds (range) | peak MB |",
-             "|---|---|---|---|---|"]  # fmt: skip
-    cpus = {name: statistics.median(cpu for *_, cpu in found) for name, found in runs.items()}
-    for name, found in runs.items():
-        rival = cpus.get(RIVALS["csv" if "csv" in name else "parquet"])
-        seconds, megabytes, cpu = (sorted(column) for column in zip(*found, strict=True))
-        lines.append(
-            f"| {name} | {cpus[name]:.2f} ({cpu[0]:.2f}-{cpu[-1]:.2f})"
-            f" | {f'{cpus[name] / rival:.2f}' if rival else ''}"
-            f" | {statistics.median(seconds):.2f} ({seconds[0]:.2f}-{seconds[-1]:.2f})"
-            f" | {megabytes[-1]:.0f} |"
+    """Print medians and ranges, beside those of rivals, and keep them."""
+    names = ("contender", "seconds (range)", "x the rival", "CPU s (range)", "x the rival", "MB")
+    lines = [names, ["---"] * len(names)]
+    medians = {who: [*map(statistics.median, zip(*it, strict=True))] for who, it in runs.items()}
+    for who, found in runs.items():
+        seconds, _, cpu = (
+            f"{middle:.2f} ({min(column):.2f}-{max(column):.2f})"
+            for middle, column in zip(medians[who], zip(*found, strict=True), strict=True)
         )
-    text = f"export {size}: {rows:,} rows\n\n" + "\n".join(lines) + "\n"
-    keep(runs, results, f"export {size}", text)
+        ratios = ["", "", ""]
+        if rival := medians.get(rivals.get(who, "")):
+            ratios = [f"{mine / its:.2f}" for mine, its in zip(medians[who], rival, strict=True)]
+        lines.append(
+            [who, seconds, ratios[0], cpu, ratios[2], f"{max(run[1] for run in found):.0f}"]
+        )
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    keep(runs, results, name, f"{name}: {rows:,} rows\n\n{table}\n")
 
 
 if __name__ == "__main__":

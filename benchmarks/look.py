@@ -1,0 +1,85 @@
+"""`farm-merge info` and `verify` of a merged database beside scripts that ask SQLite the same.
+
+Run: python benchmarks/look.py --size S --rounds 5. The contenders run in turns, each in a process
+of its own. The scripts ask one question after the other: for the health of the file, its references
+and the rows of its tables; and for its integrity, its references and the rows of each simulation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from data import make_shards
+from export import measured, report, rows_of
+from merge import KEPT, SIZES, made
+
+from farm_merge.sqlite import sqlite3, table_names
+
+
+def farm_merge_info(database: Path) -> None:
+    _farm_merge("info", database)
+
+
+def farm_merge_verify(database: Path) -> None:
+    _farm_merge("verify", database)
+
+
+def _farm_merge(command: str, database: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "farm_merge", command, database],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def script_info(database: Path) -> None:
+    with closing(sqlite3.connect(str(database))) as connection:
+        for table in table_names(connection):
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA foreign_key_check").fetchone() is None
+
+
+def script_verify(database: Path) -> None:
+    with closing(sqlite3.connect(str(database))) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA foreign_key_check").fetchone() is None
+        ledger = connection.execute("SELECT simulation_id, row_counts FROM merged_shards")
+        for simulation_id, counts in ledger.fetchall():
+            for table, rows in json.loads(counts).items():
+                ask = f"SELECT count(*) FROM {table} WHERE simulation_id = ?"
+                assert connection.execute(ask, (simulation_id,)).fetchone() == (rows,)
+
+
+CONTENDERS = (farm_merge_info, script_info, farm_merge_verify, script_verify)
+RIVALS = {"farm_merge_info": "script_info", "farm_merge_verify": "script_verify"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", choices=SIZES, default="S")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--data", type=Path, default=Path("build/bench"))
+    parser.add_argument("--keep", action="store_true", help="results go into the repository")
+    arguments = parser.parse_args()
+    database = made(arguments.data, make_shards(arguments.data, SIZES[arguments.size]))
+    runs: dict[str, list[tuple[float, float, float]]] = {}
+    for number in range(arguments.rounds):
+        for contender in CONTENDERS:
+            name = contender.__name__
+            runs.setdefault(name, []).append(measured(contender, database))
+            seconds, megabytes, cpu = runs[name][-1]
+            print(f"  round {number + 1}: {name:20} {seconds:8.2f} s {cpu:8.2f} s CPU"
+                  f" {megabytes:7.0f} MB", flush=True)  # fmt: skip
+    folder = KEPT if arguments.keep else arguments.data / "results"
+    rows = sum(rows_of(database).values())
+    report(runs, folder, f"look {arguments.size}", rows, RIVALS)
+
+
+if __name__ == "__main__":
+    main()
