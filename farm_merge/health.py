@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -56,23 +56,37 @@ def examining(
             connection.set_progress_handler(stop.is_set, _STEPS_AT_ONCE)
             yield connection
 
+    tables: deque[str] = deque()
+    dangling: Counter[tuple[str, str]] = Counter()
+
+    def look_for_dangling(connection: sqlite3.Connection) -> None:
+        with suppress(IndexError):  # the other thread took the last
+            while True:
+                name = quoted(tables.popleft())
+                rows = connection.execute(f"PRAGMA main.foreign_key_check({name})")
+                dangling.update((table, parent) for table, _, parent, _ in rows)
+
+    def references() -> None:
+        with connected() as connection:
+            tables.extend(table_names(connection))
+            look_for_dangling(connection)
+
     def damage() -> tuple[str, ...]:
         with connected() as connection:
             verdicts = tuple(text for (text,) in connection.execute(f"PRAGMA main.{check}"))
+            look_for_dangling(connection)
         return () if verdicts == ("ok",) else verdicts
 
-    def dangling() -> dict[tuple[str, str], int]:
-        found: Counter[tuple[str, str]] = Counter()
-        with connected() as connection:
-            for name in table_names(connection):
-                rows = connection.execute(f"PRAGMA main.foreign_key_check({quoted(name)})")
-                found.update((table, parent) for table, _, parent, _ in rows)
-        return found
-
     with ThreadPoolExecutor(2) as pool:
-        futures = pool.submit(damage), pool.submit(dangling)
+        damaged, referred = pool.submit(damage), pool.submit(references)
+
+        def findings() -> Findings:
+            verdicts = damaged.result()
+            referred.result()
+            return Findings(verdicts, dangling)
+
         try:
-            yield lambda: Findings(futures[0].result(), futures[1].result())
+            yield findings
         except BaseException:  # nobody waits for the rest, which may take long
             stop.set()
             raise
