@@ -29,19 +29,20 @@ class OpenFiles:
 
     def writer(self, file: InputFile) -> str:
         """Return which process has a file open to write it; empty if none is known to."""
-        found = self._descriptors().get((file.identity.device, file.identity.inode), ())
-        return next((_process(path) for path in found if _is_writable(path)), "")
+        found = (file.identity.device, file.identity.inode)
+        descriptors = self._descriptors().get(found, ())
+        # The number may stand for another file by now, which that process writes.
+        return next(
+            (_process(it) for it in descriptors if _is_writable(it) and _identity(it) == found), ""
+        )
 
     @cache  # noqa: B019  (it lives as long as a merge)
     def _descriptors(self) -> dict[tuple[int, int], list[Path]]:
         """Return the descriptors of files, in `/proc/PID/fd`, by device and inode."""
         descriptors: dict[tuple[int, int], list[Path]] = {}
         for path in _foreign_descriptors():
-            try:
-                found = path.stat()
-            except OSError:  # closed meanwhile, or another user's
-                continue
-            descriptors.setdefault((found.st_dev, found.st_ino), []).append(path)
+            if found := _identity(path):
+                descriptors.setdefault(found, []).append(path)
         return descriptors
 
 
@@ -55,6 +56,15 @@ def _foreign_descriptors() -> Iterator[Path]:
                 yield from (process / "fd").iterdir()
             except OSError:
                 continue
+
+
+def _identity(descriptor: Path) -> tuple[int, int] | None:
+    """Return the device and inode of a descriptor's file; None if it was closed, or is hidden."""
+    try:
+        found = descriptor.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_writable(descriptor: Path) -> bool:

@@ -157,6 +157,35 @@ def test_a_process_that_reads_a_file_is_none(live, idle, tmp_path):
     assert OpenFiles().writer(look_at(live)) == ""
 
 
+SWAPPED = """
+    import os, sys
+    with open(sys.argv[1], "rb") as read:
+        print("open", flush=True)
+        sys.stdin.readline()
+        os.dup2(os.open(sys.argv[2], os.O_RDWR | os.O_CREAT), read.fileno())
+        print("swapped", flush=True)
+        sys.stdin.readline()
+"""
+
+
+@on_linux
+def test_a_process_that_read_a_file_and_writes_another_is_none(live, tmp_path):
+    found, open_files = look_at(live), OpenFiles()
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SWAPPED), live, tmp_path / "other"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "open\n"
+        assert open_files.writer(found) == ""  # its descriptors are known now
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "swapped\n"
+        assert open_files.writer(found) == ""
+        process.kill()
+
+
 def test_a_file_that_is_open_here_is_no_evidence(live):
     found = look_at(live)
     with live.open("r+b"):
