@@ -43,6 +43,8 @@ def snapshot(path: Path, copy: Path) -> InputFile:
         ShardError: If SQLite cannot read the file.
     """
     identity = identify(path)
+    unopened = _unopened(path)
+    how = {"mode": "ro"} if unopened is None else {"mode": "ro", "immutable": 1}
     deadline = time.monotonic() + _PATIENCE_SECONDS
 
     def give_up(_: int, remaining: int, total: int) -> None:
@@ -51,7 +53,7 @@ def snapshot(path: Path, copy: Path) -> InputFile:
 
     try:
         with (
-            closing(connect(file_uri(path, mode="ro"), timeout=1)) as live,
+            closing(connect(file_uri(path, **how), timeout=1)) as live,
             closing(connect(file_uri(copy))) as taken,
         ):
             # In one step: one that is interrupted starts anew whenever the run commits.
@@ -65,7 +67,27 @@ def snapshot(path: Path, copy: Path) -> InputFile:
         ) from exc
     except sqlite3.DatabaseError as exc:
         raise ShardError(f"SQLite cannot read it ({exc})", path=path) from exc
+    if unopened is not None and _unopened(path) != unopened:
+        return snapshot(path, copy)  # somebody opened it after all
     return InputFile(path, identity, look_at(copy).header, snapshot=copy)
+
+
+def _unopened(path: Path) -> InputFile | None:
+    """Return a database in WAL mode that nobody has open, once a write would give it a later time.
+
+    Others cannot be read as they are; but beside this one SQLite would make a WAL and its index
+    only to read it, and leave them there, or fail where it may not.
+    """
+    try:
+        file = look_at(path)
+    except ShardError:
+        return None
+    index = path.with_name(f"{path.name}-shm")
+    if not file.header.is_wal or file.companions or index.exists():
+        return None
+    tick = _tick_ns(file)
+    time.sleep(min(max(0, tick - _age_ns(file)), tick) / 1e9)  # its time may lie in the future
+    return file
 
 
 @contextmanager
@@ -103,10 +125,18 @@ def _resting(path: Path, open_files: OpenFiles) -> InputFile | None:
         file = look_at(path)
     except ShardError:
         return None  # what is wrong with it, its snapshot reports
-    written = file.identity.mtime_ns
-    tick = _FINE_TICK_NS if written % 1_000_000_000 else _COARSE_TICK_NS
-    in_use = file.companions or open_files.writer(file) or time.time_ns() - written < tick
+    in_use = file.companions or open_files.writer(file) or _age_ns(file) < _tick_ns(file)
     return None if in_use else file
+
+
+def _age_ns(file: InputFile) -> int:
+    """Return how long ago a file was written."""
+    return time.time_ns() - file.identity.mtime_ns
+
+
+def _tick_ns(file: InputFile) -> int:
+    """Return how long after it was written a file may be written again at the same time."""
+    return _FINE_TICK_NS if file.identity.mtime_ns % 1_000_000_000 else _COARSE_TICK_NS
 
 
 @contextmanager

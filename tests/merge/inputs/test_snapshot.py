@@ -15,6 +15,7 @@ from farm_merge.merge.inputs.inspect import inspect_file
 from farm_merge.merge.inputs.running import OpenFiles
 from farm_merge.merge.inputs.snapshot import at_rest, held, snapshot
 from farm_merge.merge.options import Options
+from farm_merge.sqlite import connect
 from tests.conftest import query
 from tests.merge.eras import write
 
@@ -96,6 +97,36 @@ def test_while_bytes_are_held_nobody_commits(path):
         file.seek(0)
         assert file.read() == before
     assert subprocess.run(write_once, check=True, capture_output=True, text=True).stdout == ""
+
+
+@pytest.mark.parametrize("seconds", [-3600, 0, 3600])
+def test_nothing_is_left_beside_one_that_rests_in_wal_mode(path, folder, seconds):
+    """SQLite makes a WAL and its index beside it only to read it."""
+    query(path, "PRAGMA journal_mode=WAL")
+    query(path, "INSERT INTO t (v) VALUES ('committed')")
+    os.utime(path, (time.time() + seconds,) * 2)
+    before = sorted(path.parent.iterdir())
+    copy = snapshot(path, folder / "copy.db").readable_path
+    assert query(copy, "SELECT v FROM t") == [("committed",)]
+    assert sorted(path.parent.iterdir()) == before
+
+
+def test_one_that_is_opened_while_it_is_copied_is_copied_anew(path, folder, monkeypatch):
+    query(path, "PRAGMA journal_mode=WAL")
+    query(path, "INSERT INTO t (v) VALUES ('before')")
+    opened = []
+
+    def connect_late(*arguments, **how):
+        connection = connect(*arguments, **how)
+        if not opened:  # another connects, and commits, before a byte is read
+            opened.append(connect(path.as_uri()))
+            opened[0].execute("INSERT INTO t (v) VALUES ('meanwhile')")
+        return connection
+
+    monkeypatch.setattr("farm_merge.merge.inputs.snapshot.connect", connect_late)
+    copy = snapshot(path, folder / "copy.db").readable_path
+    assert query(copy, "SELECT v FROM t") == [("before",), ("meanwhile",)]
+    opened[0].close()
 
 
 def test_what_a_run_commits_after_it_was_copied_is_not_read(path, folder):
