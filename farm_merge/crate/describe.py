@@ -170,7 +170,7 @@ def _codes(crate: ROCrate, runs: Runs, about: About) -> list[Entity]:
     return [
         _add(
             crate, f"{about.code}#{quote(version)}" if version else about.code,
-            "SoftwareApplication", name=model or "Simulator", version=version or None,
+            "SoftwareApplication", name=model or "Simulator", version=version or "unknown",
             url=about.code, softwareRequirements=_few(needs),
         )
         for model, version in runs.codes or [("", "")]

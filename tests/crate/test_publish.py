@@ -17,6 +17,7 @@ from rocrate.rocrate import ROCrate
 from farm_merge import SimulationDatabase
 from farm_merge.archive import restore_database
 from farm_merge.crate import About, Author, publish_database
+from farm_merge.database.provenance import provenance
 from farm_merge.digest import digest_simulations
 from farm_merge.errors import InvalidOptionError, OutputError, ShardError
 from farm_merge.merge import merge_shards
@@ -37,7 +38,17 @@ VALIDATOR = os.environ.get("FARM_MERGE_VALIDATOR", "")
 
 
 @pytest.fixture
-def experiment(tmp_path):
+def commit(request, monkeypatch):
+    """The commit of the code that simulates; none is known where there is no repository."""
+    found = getattr(request, "param", "0123abc")
+    monkeypatch.setattr("farm_merge.database.provenance._git_commit", lambda: found)
+    provenance.cache_clear()
+    yield found
+    provenance.cache_clear()
+
+
+@pytest.fixture
+def experiment(tmp_path, commit):
     for number, rate in enumerate((0.1, 0.1, 0.5)):
         path = tmp_path / "shards" / f"run_{number}.db"
         parameters = {"rate": rate, "world": {"size": 10}, "name": "a b"}
@@ -119,6 +130,16 @@ def test_the_page_shows_the_runs_and_carries_the_description(experiment, tmp_pat
     assert "run_2" in page
 
 
+@pytest.mark.parametrize("commit", ["0123abc", None], indirect=True)
+def test_the_code_that_simulated_has_a_version_known_or_not(experiment, commit, tmp_path):
+    """The profile asks for one of all software."""
+    publish_database(experiment, tmp_path / "out", ABOUT)
+    software = ROCrate(tmp_path / "out").get_by_type("SoftwareApplication")
+    (code,) = [it for it in software if it.id.startswith(ABOUT.code)]
+    assert code["version"] == (commit or "unknown")
+    assert all(it["version"] for it in software)
+
+
 def test_parquet_has_the_same_rows(experiment, tmp_path):
     publish_database(experiment, tmp_path / "out", ABOUT, format="parquet")
     table = pyarrow.dataset.dataset(tmp_path / "out/data/model", partitioning="hive").to_table()
@@ -129,7 +150,9 @@ def test_parquet_has_the_same_rows(experiment, tmp_path):
 
 
 @pytest.mark.skipif(not VALIDATOR, reason="FARM_MERGE_VALIDATOR names no Python with roc-validator")
-@pytest.mark.parametrize("form", ["sqlite", "parquet"])
+@pytest.mark.parametrize(
+    ("form", "commit"), [("sqlite", "0123abc"), ("parquet", None)], indirect=["commit"]
+)
 def test_the_validator_of_ro_crates_finds_nothing_that_is_required(experiment, tmp_path, form):
     publish_database(experiment, tmp_path / "out", ABOUT, format=form)
     script = Path(__file__).with_name("validate.py")
