@@ -29,7 +29,9 @@ from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import column_types, sqlite3, table_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from merge import Run, Runs
 
 
 def farm_merge_parquet(database: Path, folder: Path) -> None:
@@ -79,9 +81,6 @@ CONTENDERS = {
 }
 RIVALS = {"farm_merge_parquet": "duckdb_parquet", "farm_merge_csv": "sqlite3_csv"}
 
-Run = tuple[float, float, float]
-"""Seconds, peak MB of all processes together, and seconds of CPU."""
-
 
 def _tables(database: Path) -> dict[str, dict[str, str]]:
     with closing(sqlite3.connect(str(database))) as connection:
@@ -89,27 +88,45 @@ def _tables(database: Path) -> dict[str, dict[str, str]]:
 
 
 def main() -> None:
+    def export(name: str, database: Path) -> Run:
+        return timed(name, database, database.with_name("exported"), rows_of(database))
+
+    there = [name for name in CONTENDERS if name != "sqlite3_csv" or shutil.which("sqlite3")]
+    compare("export", there, export, RIVALS)
+
+
+def compare(
+    what: str,
+    contenders: Iterable[str],
+    run: Callable[[str, Path], Run],
+    rivals: Mapping[str, str],
+) -> None:
+    """Let contenders do something with a merged database in turns, as the command line says.
+
+    Args:
+        what: What they do.
+        contenders: Who can take part.
+        run: Lets one of them do it.
+        rivals: Beside whom each is shown.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", choices=SIZES, default="S")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=Path("build/bench"))
     parser.add_argument("--keep", action="store_true", help="results go into the repository")
-    parser.add_argument("contenders", nargs="*", default=list(CONTENDERS))
+    parser.add_argument("contenders", nargs="*", default=list(contenders))
     arguments = parser.parse_args()
     database = made(arguments.data, make_shards(arguments.data, SIZES[arguments.size]))
-    expected = rows_of(database)
-    folder = arguments.data / "exported"
-    runs: dict[str, list[Run]] = {}
+    runs: Runs = {}
     for number in range(arguments.rounds):
         for name in arguments.contenders:
-            if name == "sqlite3_csv" and not shutil.which("sqlite3"):
-                continue
-            runs.setdefault(name, []).append(timed(name, database, folder, expected))
+            runs.setdefault(name, []).append(run(name, database))
             seconds, megabytes, cpu = runs[name][-1]
-            print(f"  round {number + 1}: {name:30} {seconds:8.2f} s {cpu:8.2f} s CPU"
+            print(f"  round {number + 1}: {name:20} {seconds:8.2f} s {cpu:8.2f} s CPU"
                   f" {megabytes:7.0f} MB", flush=True)  # fmt: skip
     folder = KEPT if arguments.keep else arguments.data / "results"
-    report(runs, folder, f"export {arguments.size}", sum(expected.values()), RIVALS)
+    rows = sum(rows_of(database).values())
+    report(runs, folder, f"{what} {arguments.size}", rows, rivals)
 
 
 def timed(name: str, database: Path, folder: Path, expected: dict[str, int]) -> Run:
@@ -156,9 +173,7 @@ def exported(folder: Path, tables: dict[str, int]) -> dict[str, int]:
     return found
 
 
-def report(
-    runs: dict[str, list[Run]], results: Path, name: str, rows: int, rivals: Mapping[str, str]
-) -> None:
+def report(runs: Runs, results: Path, name: str, rows: int, rivals: Mapping[str, str]) -> None:
     """Print medians and ranges, beside those of rivals, and keep them."""
     names = ("contender", "seconds (range)", "x the rival", "CPU s (range)", "x the rival", "MB")
     lines = [names, ["---"] * len(names)]

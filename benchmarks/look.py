@@ -7,18 +7,18 @@ and the rows of its tables; and for its integrity, its references and the rows o
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from data import make_shards
-from export import measured, report, rows_of
-from merge import KEPT, SIZES, made
+from export import compare, measured
 
 from farm_merge.sqlite import sqlite3, table_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def farm_merge_info(database: Path) -> None:
@@ -56,30 +56,12 @@ def script_verify(database: Path) -> None:
                 assert connection.execute(ask, (simulation_id,)).fetchone() == (rows,)
 
 
-CONTENDERS = (farm_merge_info, script_info, farm_merge_verify, script_verify)
+CONTENDERS = {
+    contender.__name__: contender
+    for contender in (farm_merge_info, script_info, farm_merge_verify, script_verify)
+}
 RIVALS = {"farm_merge_info": "script_info", "farm_merge_verify": "script_verify"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--size", choices=SIZES, default="S")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--data", type=Path, default=Path("build/bench"))
-    parser.add_argument("--keep", action="store_true", help="results go into the repository")
-    arguments = parser.parse_args()
-    database = made(arguments.data, make_shards(arguments.data, SIZES[arguments.size]))
-    runs: dict[str, list[tuple[float, float, float]]] = {}
-    for number in range(arguments.rounds):
-        for contender in CONTENDERS:
-            name = contender.__name__
-            runs.setdefault(name, []).append(measured(contender, database))
-            seconds, megabytes, cpu = runs[name][-1]
-            print(f"  round {number + 1}: {name:20} {seconds:8.2f} s {cpu:8.2f} s CPU"
-                  f" {megabytes:7.0f} MB", flush=True)  # fmt: skip
-    folder = KEPT if arguments.keep else arguments.data / "results"
-    rows = sum(rows_of(database).values())
-    report(runs, folder, f"look {arguments.size}", rows, RIVALS)
-
-
 if __name__ == "__main__":
-    main()
+    compare("look", CONTENDERS, lambda name, database: measured(CONTENDERS[name], database), RIVALS)

@@ -106,8 +106,11 @@ def main() -> None:
     report(runs, folder, f"{arguments.kind} {size}", rows, size_bytes)
 
 
-Runs = dict[str, list[tuple[float, float, float]]]
-"""Of each contender the seconds, the peak MB and the seconds of CPU of each round."""
+Run = tuple[float, float, float]
+"""Seconds, peak MB, and seconds of CPU."""
+
+Runs = dict[str, list[Run]]
+"""Of each contender what each round took."""
 
 
 def race(

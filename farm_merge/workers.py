@@ -33,6 +33,7 @@ __all__ = [
     "interrupts_held",
     "own_process",
     "prefetched",
+    "taken_from",
 ]
 
 _Item = TypeVar("_Item")
@@ -104,6 +105,15 @@ def prefetched(
     finally:
         for _, future in waiting:
             future.cancel()
+
+
+def taken_from(waiting: deque[_Item]) -> Iterator[_Item]:
+    """Yield items until there are no more; several threads share them."""
+    while True:
+        try:
+            yield waiting.popleft()
+        except IndexError:
+            return
 
 
 @contextmanager

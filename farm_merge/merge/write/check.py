@@ -18,6 +18,7 @@ from farm_merge.merge.write.compare import side_by_side
 from farm_merge.publish import building, sync
 from farm_merge.schema import METADATA_TABLES
 from farm_merge.sqlite import connect, file_uri, quoted, sqlite3
+from farm_merge.workers import taken_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -155,7 +156,7 @@ def check_new_output(
             with closing(connect(file_uri(partial, mode="ro", immutable=1))) as connection:
                 # Pages are read once, so that all they need is room in the processor's own cache.
                 connection.execute("PRAGMA cache_size=-256")
-                for table in _taken_from(tables):
+                for table in taken_from(tables):
                     _prove(connection, structure.tables[table], expected[table], by_simulation)
 
         cores = os.cpu_count() or 1
@@ -163,15 +164,6 @@ def check_new_output(
             work = [pool.submit(meanwhile, partial), *(pool.submit(prove) for _ in range(cores))]
         for done in work:
             done.result()
-
-
-def _taken_from(tables: deque[str]) -> Iterator[str]:
-    """Yield tables until there are no more; several threads share them."""
-    while True:
-        try:
-            yield tables.popleft()
-        except IndexError:
-            return
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from farm_merge.merge.write.check import require_counts
 from farm_merge.merge.write.load import read_roots
 from farm_merge.publish import sync
 from farm_merge.sqlite import connect, file_uri, quoted, sqlite3
+from farm_merge.workers import taken_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -252,10 +253,8 @@ class Splicer:
         def count() -> None:
             with closing(connect(file_uri(self._output, mode="ro", immutable=1))) as connection:
                 tables = tables_written(connection)
-                while left:
-                    with suppress(IndexError):  # another thread took the last
-                        simulation_id, rows = left.popleft()
-                        require_counts(connection, simulation_id, tables, rows)
+                for simulation_id, rows in taken_from(left):
+                    require_counts(connection, simulation_id, tables, rows)
 
         with ThreadPoolExecutor() as pool:
             work = [pool.submit(count) for _ in range(os.cpu_count() or 1)]
